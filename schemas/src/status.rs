@@ -1,0 +1,85 @@
+//! Status events: the specification's lifecycle events, as the engine decides them and subscribers see them.
+
+use serde_json::value::RawValue;
+
+/// The types of status events. The wire type is `io.serverlessworkflow.{workflow,task}.<what>.v1`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum StatusKind {
+    /// `io.serverlessworkflow.workflow.started.v1`
+    WorkflowStarted,
+    /// `io.serverlessworkflow.workflow.suspended.v1`
+    WorkflowSuspended,
+    /// `io.serverlessworkflow.workflow.resumed.v1`
+    WorkflowResumed,
+    /// `io.serverlessworkflow.workflow.correlation-started.v1`
+    WorkflowCorrelationStarted,
+    /// `io.serverlessworkflow.workflow.correlation-completed.v1`
+    WorkflowCorrelationCompleted,
+    /// `io.serverlessworkflow.workflow.cancelled.v1`
+    WorkflowCancelled,
+    /// `io.serverlessworkflow.workflow.faulted.v1`
+    WorkflowFaulted,
+    /// `io.serverlessworkflow.workflow.completed.v1`
+    WorkflowCompleted,
+    /// `io.serverlessworkflow.task.created.v1`
+    TaskCreated,
+    /// `io.serverlessworkflow.task.started.v1`
+    TaskStarted,
+    /// `io.serverlessworkflow.task.suspended.v1`
+    TaskSuspended,
+    /// `io.serverlessworkflow.task.resumed.v1`
+    TaskResumed,
+    /// `io.serverlessworkflow.task.retried.v1`
+    TaskRetried,
+    /// `io.serverlessworkflow.task.cancelled.v1`
+    TaskCancelled,
+    /// `io.serverlessworkflow.task.faulted.v1`
+    TaskFaulted,
+    /// `io.serverlessworkflow.task.completed.v1`
+    TaskCompleted,
+}
+
+/// One status event as the engine decides it; what its workflow is stands once in the journal row's [`Header`].
+#[derive(Debug, Clone)]
+pub struct StatusEvent {
+    /// Its type.
+    pub kind: StatusKind,
+    /// Counts an instance's required status events from 1, without gaps.
+    pub sequence: u64,
+    /// When it happened: microseconds since 1970-01-01 UTC on the database's clock.
+    pub at_us: i64,
+    /// JSON pointer of the task; in correlation events it becomes the attribute `task`.
+    pub task: Option<String>,
+    /// `output` of completed events, JSON text; above the limit `None`, with the attribute `outputbytes`.
+    pub output: Option<Box<RawValue>>,
+    /// `error` of faulted events, a problem details object.
+    pub error: Option<Box<RawValue>>,
+    /// `correlationKeys` of a completed correlation, an object.
+    pub correlation_keys: Option<Box<RawValue>>,
+    /// Further extension attributes: `causationid`, `causationsource`, `outputbytes`, `attempt`, `iteration` …
+    pub attributes: Vec<(&'static str, serde_json::Value)>,
+}
+
+/// What all events of an instance share.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Header {
+    /// `document.namespace`.
+    pub namespace: String,
+    /// `document.name`.
+    pub name: String,
+    /// `document.version`.
+    pub version: String,
+    /// The instance's id.
+    pub instance: crate::InstanceId,
+    /// The author's key of the business object.
+    pub business_key: Option<String>,
+}
+
+/// What a transition put into the journal, in order.
+#[derive(Debug, Clone)]
+pub enum Entry {
+    /// A status event.
+    Status(StatusEvent),
+    /// The author's own event (`emit`): complete, its id fixed. Boxed: much larger than the other kind.
+    Emitted(Box<crate::CloudEvent>),
+}

@@ -1,0 +1,5 @@
+//! The engine: a definition becomes a plan, and `apply` takes an instance from one state to the next.
+//!
+//! Pure: no I/O, no async, no clock and no randomness of its own. What must happen outside comes out as data.
+
+pub mod api;

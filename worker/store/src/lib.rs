@@ -1,0 +1,7 @@
+//! The Store port and its drivers, Postgres and SQLite (in a file or in memory).
+//!
+//! The port is made for batches: its central call commits a whole batch of decided transitions at once and says for each
+//! what became of it. The store knows nothing of the language: states, stimuli and events are bytes to it.
+
+pub mod port;
+pub mod rows;

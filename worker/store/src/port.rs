@@ -1,0 +1,332 @@
+//! The Store port: what each call does, and what it means for recovery.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use flagstop_schemas::{Hash16, InstanceId};
+
+use crate::rows::{
+    BookmarkRow, DeadLetter, DefinitionNumber, DefinitionRow, Diff, EffectLease, EffectRow, InstanceRow,
+    InstanceSummary, JournalRow, MailRow, Meeting, NewMail, NewParked, TimerRow, WorkerId,
+};
+
+/// Why a call to the store failed as a whole. A single member's failure is a [`Verdict`], not an error.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The URL is not one of a store.
+    #[error("FS-STORE-URL: {0}")]
+    Url(String),
+    /// Not reachable, or the connection broke. After [`Store::commit`] the outcome is unknown: do it again (D11).
+    #[error("FS-STORE-UNREACHABLE: {0}")]
+    Unreachable(String),
+    /// The schema is missing, older than this build needs, or no longer allows this build (D16).
+    #[error("FS-STORE-SCHEMA: {0}")]
+    Schema(String),
+    /// A definition with the same name and version but other content is already there.
+    #[error("FS-DEPLOY-CONFLICT: {namespace}/{name} {version} is already deployed with other content; give the changed definition a new version")]
+    DefinitionConflict {
+        /// `document.namespace`.
+        namespace: String,
+        /// `document.name`.
+        name: String,
+        /// `document.version`.
+        version: String,
+    },
+    /// The database refused the call for another reason.
+    #[error("FS-STORE-FAILED: {0}")]
+    Failed(String),
+}
+
+/// What a batch asks for before it decides.
+#[derive(Debug, Clone, Default)]
+pub struct LoadRequest {
+    /// Messages: is each already in the inbox?
+    pub messages: Vec<Hash16>,
+    /// Keys of the batch's events: who waits for them?
+    pub keys: Vec<Hash16>,
+    /// Instances that the batch addresses directly.
+    pub instances: Vec<InstanceId>,
+}
+
+/// One bookmark that one of the asked keys found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hit {
+    /// The key.
+    pub key: Hash16,
+    /// Who waits.
+    pub instance: InstanceId,
+    /// The wait.
+    pub slot: i64,
+}
+
+/// What a batch needs to decide, all of one snapshot.
+#[derive(Debug, Clone, Default)]
+pub struct Loaded {
+    /// The database's clock.
+    pub now_us: i64,
+    /// The catalogue's version (D5): compare with the version that the verdicts rest on.
+    pub catalogue: i64,
+    /// Those of the asked messages that are already in the inbox.
+    pub seen: Vec<Hash16>,
+    /// The bookmarks that were found.
+    pub hits: Vec<Hit>,
+    /// The addressed instances and those of the hits, each once; one that does not exist is missing.
+    pub instances: Vec<InstanceRow>,
+    /// The mail of all these instances, and of addressed ones that do not exist yet, in order of id.
+    pub mail: Vec<MailRow>,
+}
+
+/// An instance's new state and the differences of its projections.
+#[derive(Debug, Clone, Default)]
+pub struct InstanceWrite {
+    /// The revision that was loaded; 0 = the instance is new. The row gets `revision + 1`.
+    pub revision: i32,
+    /// Which definition it runs.
+    pub definition: DefinitionNumber,
+    /// The phase's number; the engine's codes.
+    pub status: i16,
+    /// The author's key of the business object; written when new.
+    pub business_key: Option<String>,
+    /// The awaiting parent; written when new.
+    pub parent: Option<InstanceId>,
+    /// The instance has ended with this transition.
+    pub ended: bool,
+    /// The snapshot.
+    pub state: Bytes,
+    /// Bookmarks' difference.
+    pub bookmarks: Diff<BookmarkRow>,
+    /// Timers' difference.
+    pub timers: Diff<TimerRow>,
+    /// Effects' difference; new ones belong to `Batch::worker` with epoch 1, or to nobody when it is `None`.
+    pub effects: Diff<EffectRow>,
+    /// The transition's journal row: exactly one for each committed transition (promise 3).
+    pub events: Bytes,
+}
+
+/// What stands or falls together: all that a batch does to one instance (D2), or one message that concerns none or
+/// many (D1). A group is written whole or leaves no trace.
+#[derive(Debug, Clone, Default)]
+pub struct Group {
+    /// The instance that is written, if one is.
+    pub instance: Option<(InstanceId, InstanceWrite)>,
+    /// Children that start in the parent's transaction (D10), each as a new instance.
+    pub children: Vec<(InstanceId, InstanceWrite)>,
+    /// Messages that are consumed: inbox rows. One that is already there makes the group [`Verdict::Duplicate`].
+    pub inbox: Vec<Hash16>,
+    /// Parked events that are consumed. One that is no longer there makes the group [`Verdict::Gone`].
+    pub claims: Vec<Hash16>,
+    /// Mail that is drained. One that is no longer there makes the group [`Verdict::Gone`].
+    pub mail: Vec<i64>,
+    /// Effects whose results are applied: the lease must still be held with this epoch, else [`Verdict::Fenced`].
+    pub fences: Vec<EffectLease>,
+    /// Mail to other instances, or to this one.
+    pub post: Vec<NewMail>,
+    /// Events to keep for later. One that is already parked is left as it is.
+    pub park: Vec<NewParked>,
+    /// Dead letters. One that is already there is left as it is and not published again.
+    pub dead: Vec<DeadLetter>,
+}
+
+/// A batch of groups, no two of the same instance.
+#[derive(Debug, Clone, Default)]
+pub struct Batch {
+    /// Who commits, and drives the new effects; `None`: nobody yet, the effects wait for [`Store::adopt`].
+    pub worker: Option<WorkerId>,
+    /// The groups, in any order: the driver sorts by instance id before it locks.
+    pub groups: Vec<Group>,
+}
+
+/// What became of one group. All but `Applied` mean: nothing of the group was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Written.
+    Applied,
+    /// These messages are already in the inbox: decide again without them.
+    Duplicate(Vec<Hash16>),
+    /// A claim or a mail row is gone (somebody else was faster): load and decide again.
+    Gone,
+    /// These leases have moved on: drop their results, decide again without them.
+    Fenced(Vec<EffectLease>),
+    /// The revision moved, or a new instance is already there: load and decide again.
+    Conflict,
+    /// The group's own data can't be stored (D20); the reason says why. Decide what to set aside.
+    Failed(String),
+}
+
+/// Both sides' second look, in a snapshot after their own commit (D3).
+#[derive(Debug, Clone, Default)]
+pub struct LookRequest {
+    /// Keys under which events were just parked: does anybody wait by now?
+    pub parked: Vec<Hash16>,
+    /// Keys of bookmarks that were just written: is anything parked?
+    pub bookmarks: Vec<Hash16>,
+}
+
+/// A timer that is due.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DueTimer {
+    /// When it was due.
+    pub due_us: i64,
+    /// Whose.
+    pub instance: InstanceId,
+    /// Which.
+    pub slot: i64,
+}
+
+/// What a heartbeat brings back.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Beat {
+    /// The database's clock.
+    pub now_us: i64,
+    /// The catalogue's version.
+    pub catalogue: i64,
+    /// The shards that this worker holds from now on: their relay and their timers.
+    pub shards: Vec<i16>,
+    /// How many workers are alive, this one included.
+    pub workers: i32,
+}
+
+/// One shard's page of the journal.
+#[derive(Debug, Clone)]
+pub struct Page {
+    /// The shard.
+    pub shard: i16,
+    /// Rows after the cursor, in an order that keeps each instance's revisions ascending.
+    pub rows: Vec<JournalRow>,
+    /// Where the cursor stands once all of `rows` is confirmed. Opaque to the caller.
+    pub next: Cursor,
+    /// More rows are waiting behind this page.
+    pub full: bool,
+}
+
+/// A relay's place in one shard's journal; only its driver reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cursor {
+    /// The shard.
+    pub shard: i16,
+    /// The lease's epoch: a cursor is saved only while its holder is the same.
+    pub epoch: i32,
+    /// Driver's own text.
+    pub place: String,
+}
+
+/// Which instances a list shows.
+#[derive(Debug, Clone, Default)]
+pub struct InstanceFilter {
+    /// Phase numbers; empty = all.
+    pub statuses: Vec<i16>,
+    /// At most this many; 0 = all.
+    pub limit: i64,
+    /// Only those listed after this id (paging; the list is ordered by creation, newest first, then by id).
+    pub after: Option<InstanceId>,
+}
+
+/// The state of the schema, for `migrate --check` and for a worker's start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SchemaState {
+    /// This build may run on it.
+    Current,
+    /// `migrate` has not run, or an older one did: what is missing.
+    Behind(String),
+    /// The schema allows only newer builds (D16).
+    Ahead(String),
+}
+
+/// The shared state of all workers. Cheap to share behind an `Arc`.
+#[async_trait]
+pub trait Store: Send + Sync + fmt::Debug {
+    /// Brings the schema up to this build's version, in one step per migration; safe to repeat and to race.
+    async fn migrate(&self) -> Result<Vec<String>, StoreError>;
+
+    /// Says whether this build may run on the schema as it is.
+    async fn schema(&self) -> Result<SchemaState, StoreError>;
+
+    /// Deploys definitions, all or none, and raises the catalogue's version if any is new. A definition that is
+    /// already there with the same content is left as it is. Returns them with their numbers.
+    async fn deploy(&self, definitions: &[DefinitionRow]) -> Result<Vec<DefinitionRow>, StoreError>;
+
+    /// The catalogue's version and the definitions with numbers above `after`, ascending, of one snapshot.
+    async fn definitions(&self, after: DefinitionNumber) -> Result<(i64, Vec<DefinitionRow>), StoreError>;
+
+    /// Reads all that a batch needs, of one snapshot, in one round trip. Changes nothing.
+    async fn load(&self, request: &LoadRequest) -> Result<Loaded, StoreError>;
+
+    /// Commits a batch in one transaction; the verdicts stand in the order of the groups. On an error the outcome is
+    /// unknown: call it again with the same batch; what was written then comes back as `Duplicate`, `Gone`, `Fenced` or
+    /// `Conflict`, and nothing is written twice (D11).
+    async fn commit(&self, batch: &Batch) -> Result<Vec<Verdict>, StoreError>;
+
+    /// The second look (D3): must be called after the commit that parked or bookmarked, and before the messages are
+    /// acknowledged. Changes nothing; to deliver a meeting, claim it in a group. A crash before it is healed by
+    /// redelivery or by [`Store::sweep`].
+    async fn look(&self, request: &LookRequest) -> Result<Vec<Meeting>, StoreError>;
+
+    /// Finds meetings that nobody delivered: the crash between a commit and its look. Scans at most `limit` parked rows
+    /// after the id `after`; returns where to go on, `None` at the end.
+    async fn sweep(&self, after: Option<Hash16>, limit: i64) -> Result<(Vec<Meeting>, Option<Hash16>), StoreError>;
+
+    /// Takes up to `limit` expired parked events out and writes a dead letter for each, made by `letter`'s code and
+    /// reason, in the same transaction. Returns how many.
+    async fn expire_parked(&self, code: &str, reason: &str, limit: i64) -> Result<u64, StoreError>;
+
+    /// Due timers of these shards, oldest first. Changes nothing: a timer's row goes with the transition that it
+    /// causes, and the revision lets it happen once.
+    async fn due_timers(&self, shards: &[i16], limit: i64) -> Result<Vec<DueTimer>, StoreError>;
+
+    /// Instances of these shards with mail that is older than `age_us`: left behind by a worker that died.
+    async fn stale_mail(&self, shards: &[i16], age_us: i64, limit: i64) -> Result<Vec<InstanceId>, StoreError>;
+
+    /// Says that this worker lives, for `lease_us` from now, and takes its fair part of the shards: those free or of
+    /// dead workers; above its part it gives some back. One row per worker, whatever it drives (D7).
+    async fn beat(&self, worker: WorkerId, lease_us: i64) -> Result<Beat, StoreError>;
+
+    /// Gives back everything of this worker: shards, effects and its row. Part of the drain.
+    async fn leave(&self, worker: WorkerId) -> Result<(), StoreError>;
+
+    /// Takes up to `limit` effects of dead workers and of nobody, raising their epochs: the old driver's result is
+    /// fenced from then on.
+    async fn adopt(&self, worker: WorkerId, limit: i64) -> Result<Vec<EffectLease>, StoreError>;
+
+    /// Reads on from the cursors of the shards that this worker holds, at most `limit` rows per shard. Repeating it
+    /// without [`Store::save`] gives the same rows again: publishing is at least once.
+    async fn read(&self, worker: WorkerId, limit: i64) -> Result<Vec<Page>, StoreError>;
+
+    /// Saves cursors whose rows are all confirmed. One whose shard has changed hands is left as it is.
+    async fn save(&self, worker: WorkerId, cursors: &[Cursor]) -> Result<(), StoreError>;
+
+    /// Dead letters by id.
+    async fn dead_letters(&self, ids: &[Hash16]) -> Result<Vec<DeadLetter>, StoreError>;
+
+    /// The newest dead letters, at most `limit` (0 = all).
+    async fn list_dead_letters(&self, limit: i64) -> Result<Vec<DeadLetter>, StoreError>;
+
+    /// Instances, newest first.
+    async fn list_instances(&self, filter: &InstanceFilter) -> Result<Vec<InstanceSummary>, StoreError>;
+
+    /// One instance.
+    async fn instance(&self, id: InstanceId) -> Result<Option<InstanceSummary>, StoreError>;
+
+    /// One instance's journal, oldest first.
+    async fn history(&self, id: InstanceId) -> Result<Vec<JournalRow>, StoreError>;
+
+    /// The newest parked events of a type, at most `limit`, as meetings of nobody: for `instances why`.
+    async fn parked_of_type(&self, event_type: &str, limit: i64) -> Result<Vec<NewParked>, StoreError>;
+
+    /// How many statements and round trips this store has made since it was opened.
+    fn counters(&self) -> Counters;
+
+    /// Closes the connections; waits for what is under way.
+    async fn close(&self);
+}
+
+/// What the store cost so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Batches committed.
+    pub commits: u64,
+    /// Statements sent by `load`, `commit` and `look`.
+    pub statements: u64,
+    /// Round trips made by them.
+    pub round_trips: u64,
+}

@@ -1,0 +1,220 @@
+//! The rows that pass through the port. Times are microseconds since 1970-01-01 UTC on the database's clock
+//! (PROTOCOL D15); names end in `_us`.
+
+use bytes::Bytes;
+use flagstop_schemas::{Hash16, InstanceId};
+use uuid::Uuid;
+
+/// The number of relay and timer shards, fixed when the schema is made.
+pub const SHARDS: u16 = 64;
+
+/// A deployed definition's number in this store; small, because every instance row carries it.
+pub type DefinitionNumber = i32;
+
+/// An instance as the store keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstanceRow {
+    /// Its id.
+    pub id: InstanceId,
+    /// Which definition it runs.
+    pub definition: DefinitionNumber,
+    /// Counts the committed transitions; every write compares and sets it.
+    pub revision: i32,
+    /// The snapshot.
+    pub state: Bytes,
+}
+
+/// A place where an instance pauses until an event comes: a row of the bookmarks' projection.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BookmarkRow {
+    /// Hash of the filter and the correlation values (PROTOCOL D20); events are looked up by it.
+    pub key: Hash16,
+    /// The engine's number of the wait within its instance.
+    pub slot: i64,
+    /// Parked events that arrived before this time are not heard; `None`: however old.
+    pub since_us: Option<i64>,
+}
+
+/// A moment for which an instance waits.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TimerRow {
+    /// When it is due.
+    pub due_us: i64,
+    /// The engine's number of the timer within its instance.
+    pub slot: i64,
+}
+
+/// A side effect under way (PROTOCOL D7). The request itself is never stored: it is rendered again from the snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EffectRow {
+    /// The engine's number of the effect within its instance.
+    pub slot: i64,
+    /// JSON pointer of the task, for people.
+    pub pointer: String,
+}
+
+/// The right to drive an effect, and to report its result: fenced by the epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EffectLease {
+    /// Whose effect.
+    pub instance: InstanceId,
+    /// Which.
+    pub slot: i64,
+    /// Rises with each change of hands.
+    pub epoch: i32,
+}
+
+/// Differences of a projection (bookmarks, timers, effects) between the instance as loaded and as written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diff<T> {
+    /// Rows that are new.
+    pub add: Vec<T>,
+    /// Rows that are gone.
+    pub drop: Vec<T>,
+}
+
+impl<T> Default for Diff<T> {
+    fn default() -> Self {
+        Self { add: Vec::new(), drop: Vec::new() }
+    }
+}
+
+/// A message to an instance that could not be applied in the transaction that recorded it (PROTOCOL D1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MailRow {
+    /// Rises with time; an instance's mail is drained in this order.
+    pub id: i64,
+    /// To whom; the instance may not exist yet (a start).
+    pub instance: InstanceId,
+    /// The definition to start, or that of the instance.
+    pub definition: DefinitionNumber,
+    /// The stimulus, encoded by the runtime.
+    pub stimulus: Bytes,
+}
+
+/// Mail to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewMail {
+    /// To whom.
+    pub instance: InstanceId,
+    /// The definition to start, or that of the instance.
+    pub definition: DefinitionNumber,
+    /// The stimulus, encoded by the runtime.
+    pub stimulus: Bytes,
+}
+
+/// An early event, kept under one key until a bookmark with that key appears (PROTOCOL D3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewParked {
+    /// Its id: a hash of the message and the key, so that parking twice is parking once.
+    pub id: Hash16,
+    /// What a bookmark must have.
+    pub key: Hash16,
+    /// The message it came in.
+    pub message: Hash16,
+    /// The event's type, for people.
+    pub event_type: String,
+    /// Given up and reported after this.
+    pub expires_us: i64,
+    /// The event, encoded by the runtime.
+    pub event: Bytes,
+}
+
+/// A parked event that a bookmark waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Meeting {
+    /// The parked row; claiming it is deleting it in the transition's transaction.
+    pub parked: Hash16,
+    /// The key they share.
+    pub key: Hash16,
+    /// Who waits.
+    pub instance: InstanceId,
+    /// The wait.
+    pub slot: i64,
+    /// When the event was parked.
+    pub parked_us: i64,
+    /// The event.
+    pub event: Bytes,
+}
+
+/// A message that could not be carried out, with why. Written in the transaction, published by the relay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// A hash of where it came from, so that the same letter is written once.
+    pub id: Hash16,
+    /// Stable code, `FS-…`.
+    pub code: String,
+    /// What is wrong and how to mend it.
+    pub reason: String,
+    /// Where the message came from.
+    pub origin: String,
+    /// The message's media type.
+    pub content_type: Option<String>,
+    /// Headers as they were, as JSON text: a list of `[name, base64 of the value]`.
+    pub headers: Bytes,
+    /// Body as it was.
+    pub body: Bytes,
+    /// When it was written; set by the store.
+    pub at_us: i64,
+}
+
+/// A journal row as the relay and the history read it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JournalRow {
+    /// Whose transition; for a dead letter, its id.
+    pub instance: InstanceId,
+    /// The revision that the transition made; 0 for a dead letter.
+    pub revision: i32,
+    /// Which definition; 0 for a dead letter.
+    pub definition: DefinitionNumber,
+    /// When it was committed.
+    pub at_us: i64,
+    /// What the transition caused, encoded by the runtime; for a dead letter empty.
+    pub events: Bytes,
+}
+
+/// A deployed definition (PROTOCOL D6): immutable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DefinitionRow {
+    /// Its number, from 1; set by the store.
+    pub number: DefinitionNumber,
+    /// `document.namespace`.
+    pub namespace: String,
+    /// `document.name`.
+    pub name: String,
+    /// `document.version`.
+    pub version: String,
+    /// SHA-256 of the source, shortened.
+    pub content: Hash16,
+    /// The source text, and later whatever was resolved at deployment.
+    pub source: Bytes,
+}
+
+/// What `instances list` knows of an instance without reading its snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstanceSummary {
+    /// Its id.
+    pub id: InstanceId,
+    /// Which definition it runs.
+    pub definition: DefinitionNumber,
+    /// Its revision.
+    pub revision: i32,
+    /// The phase's number; the engine's codes.
+    pub status: i16,
+    /// The author's key of the business object.
+    pub business_key: Option<String>,
+    /// The awaiting parent.
+    pub parent: Option<InstanceId>,
+    /// First commit.
+    pub created_us: i64,
+    /// Last commit.
+    pub updated_us: i64,
+    /// When it ended.
+    pub ended_us: Option<i64>,
+    /// The snapshot, for what it waits for.
+    pub state: Bytes,
+}
+
+/// A worker's identity: new at each start of the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WorkerId(pub Uuid);
