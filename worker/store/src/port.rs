@@ -295,6 +295,13 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Saves cursors whose rows are all confirmed. One whose shard has changed hands is left as it is.
     async fn save(&self, worker: WorkerId, cursors: &[Cursor]) -> Result<(), StoreError>;
 
+    /// Sets one instance's stream aside from `revision` on (D13), because the broker refuses its events: [`Store::read`]
+    /// leaves its rows out from then on, in every worker; the history keeps them. Repeating it changes nothing.
+    async fn quarantine(&self, instance: InstanceId, revision: i32, reason: &str) -> Result<(), StoreError>;
+
+    /// The streams that are set aside, each with the first revision that was not published and the reason.
+    async fn quarantined(&self) -> Result<Vec<(InstanceId, i32, String)>, StoreError>;
+
     /// Dead letters by id.
     async fn dead_letters(&self, ids: &[Hash16]) -> Result<Vec<DeadLetter>, StoreError>;
 
