@@ -288,6 +288,10 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// fenced from then on.
     async fn adopt(&self, worker: WorkerId, limit: i64) -> Result<Vec<EffectLease>, StoreError>;
 
+    /// The effects that this worker holds: after a commit of unknown outcome (D11) some may be its own without its
+    /// knowing.
+    async fn held(&self, worker: WorkerId) -> Result<Vec<EffectLease>, StoreError>;
+
     /// Reads on from the cursors of the shards that this worker holds, at most `limit` rows per shard. Repeating it
     /// without [`Store::save`] gives the same rows again: publishing is at least once.
     async fn read(&self, worker: WorkerId, limit: i64) -> Result<Vec<Page>, StoreError>;
