@@ -217,3 +217,27 @@ pub struct Reference {
     pub version: semver::Version,
 }
 
+impl Phase {
+    /// No stimulus changes it any more.
+    #[must_use]
+    pub fn has_ended(self) -> bool {
+        matches!(self, Self::Cancelled | Self::Faulted | Self::Completed)
+    }
+}
+
+impl TryFrom<i16> for Phase {
+    type Error = i16;
+
+    fn try_from(number: i16) -> Result<Self, i16> {
+        const PHASES: [Phase; 7] = [
+            Phase::Pending,
+            Phase::Running,
+            Phase::Waiting,
+            Phase::Suspended,
+            Phase::Cancelled,
+            Phase::Faulted,
+            Phase::Completed,
+        ];
+        PHASES.into_iter().find(|phase| *phase as i16 == number).ok_or(number)
+    }
+}
