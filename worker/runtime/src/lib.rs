@@ -1,1 +1,33 @@
-//! placeholder
+//! The worker: the loops that bring messages to the engine and what it decides to the store and the bus.
+//!
+//! ```text
+//! bus ─► intake ─► lane: load ─► decide ─► commit ─► look ─► acknowledge ─► effects ─┐
+//!                   ▲                        │                                       │
+//!                   └── results, timers, mail, meetings (pokes) ◄────────────────────┘
+//!                                            └─► journal ─► relay ─► bus
+//! ```
+//!
+//! A message is acknowledged only after the transaction that applied it and the second look that follows; whatever dies
+//! in between is delivered again and found in the inbox.
+
+mod catalogue;
+mod codec;
+mod counters;
+mod decide;
+mod effects;
+mod intake;
+mod lane;
+mod letters;
+mod options;
+mod recovery;
+mod relay;
+mod secrets;
+mod timers;
+mod work;
+mod worker;
+
+pub use catalogue::definition_row;
+pub use counters::WorkerCounters;
+pub use options::Options;
+pub use secrets::Secrets;
+pub use worker::{StartError, Worker};

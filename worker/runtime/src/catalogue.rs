@@ -1,0 +1,180 @@
+//! The deployed definitions, compiled, with an index from events to what they may start or resume.
+
+use std::collections::HashMap;
+use std::sync::{Arc, RwLock};
+
+use flagstop_engine::{Event, Filter, Limits, Plan};
+use flagstop_schemas::Hash16;
+use flagstop_store::StoreError;
+use flagstop_store::port::Store;
+use flagstop_store::rows::{DefinitionNumber, DefinitionRow};
+
+/// One definition, ready to run.
+#[derive(Debug)]
+pub(crate) struct Deployed {
+    pub(crate) number: DefinitionNumber,
+    pub(crate) plan: Plan,
+}
+
+/// What an event concerns, by the definitions alone.
+#[derive(Debug, Default)]
+pub(crate) struct Route {
+    /// Definitions that it starts: the newest version of each name.
+    pub(crate) starts: Vec<Arc<Deployed>>,
+    /// Keys under which bookmarks may wait for it. Empty: no definition listens.
+    pub(crate) keys: Vec<Hash16>,
+}
+
+/// All definitions of one catalogue version. Immutable: a new version is a new catalogue.
+#[derive(Debug, Default)]
+pub(crate) struct Catalogue {
+    /// Negative verdicts rest on it (PROTOCOL D5).
+    pub(crate) version: i64,
+    last: DefinitionNumber,
+    by_number: HashMap<DefinitionNumber, Arc<Deployed>>,
+    newest: HashMap<(String, String), Arc<Deployed>>,
+    /// Which newest versions an event may start: by constant type, and those without one.
+    starts: HashMap<Option<String>, Vec<Arc<Deployed>>>,
+    /// All distinct listen filters of all versions: by constant type, and those without one.
+    waits: HashMap<Option<String>, Vec<(DefinitionNumber, usize)>>,
+}
+
+impl Catalogue {
+    pub(crate) fn by_number(&self, number: DefinitionNumber) -> Option<&Arc<Deployed>> {
+        self.by_number.get(&number)
+    }
+
+    /// The version that takes new triggers: the highest, or the one that is asked for.
+    pub(crate) fn named(&self, namespace: &str, name: &str, version: Option<&str>) -> Option<&Arc<Deployed>> {
+        match version {
+            None => self.newest.get(&(namespace.to_owned(), name.to_owned())),
+            Some(version) => self.by_number.values().find(|d| {
+                let it = d.plan.reference();
+                it.namespace == namespace && it.name == name && it.version.to_string() == version
+            }),
+        }
+    }
+
+    /// The distinct names, for hints.
+    pub(crate) fn names(&self) -> impl Iterator<Item = String> {
+        self.newest.keys().map(|(namespace, name)| format!("{namespace}/{name}"))
+    }
+
+    pub(crate) fn route(&self, event: &Event) -> Route {
+        let mut route = Route::default();
+        let of_type = Some(event.envelope().ty.clone());
+        for deployed in both(&self.starts, &of_type) {
+            if deployed.plan.triggers().iter().any(|filter| filter.accepts(event)) {
+                route.starts.push(deployed.clone());
+            }
+        }
+        route.starts.sort_by_key(|d| d.number);
+        route.starts.dedup_by_key(|d| d.number);
+        for &(number, index) in both(&self.waits, &of_type) {
+            route.keys.extend(self.filter(number, index).keys(event));
+        }
+        route.keys.sort_unstable();
+        route.keys.dedup();
+        route
+    }
+
+    fn filter(&self, number: DefinitionNumber, index: usize) -> &Filter {
+        &self.by_number[&number].plan.waits()[index]
+    }
+
+    fn extended(&self, version: i64, rows: Vec<DefinitionRow>, limits: &Limits) -> Self {
+        let mut next = Self {
+            version,
+            last: self.last,
+            by_number: self.by_number.clone(),
+            newest: self.newest.clone(),
+            starts: HashMap::new(),
+            waits: self.waits.clone(),
+        };
+        for row in rows {
+            next.last = next.last.max(row.number);
+            match Plan::compile(&row.source, limits) {
+                Ok(plan) => next.add(Arc::new(Deployed { number: row.number, plan })),
+                Err(why) => tracing::error!(
+                    namespace = row.namespace,
+                    name = row.name,
+                    version = row.version,
+                    "this build can't compile a deployed definition; its instances are left to other workers: {why}"
+                ),
+            }
+        }
+        for deployed in next.newest.values() {
+            for filter in deployed.plan.triggers() {
+                next.starts.entry(filter.event_type().map(str::to_owned)).or_default().push(deployed.clone());
+            }
+        }
+        next
+    }
+
+    fn add(&mut self, deployed: Arc<Deployed>) {
+        let reference = deployed.plan.reference();
+        let name = (reference.namespace.clone(), reference.name.clone());
+        let newer = self.newest.get(&name).is_none_or(|old| old.plan.reference().version < reference.version);
+        let known: Vec<Hash16> =
+            self.waits.values().flatten().map(|&(number, index)| self.filter(number, index).id()).collect();
+        for (index, filter) in deployed.plan.waits().iter().enumerate() {
+            let earlier = &deployed.plan.waits()[..index];
+            if !known.contains(&filter.id()) && !earlier.iter().any(|f| f.id() == filter.id()) {
+                self.waits.entry(filter.event_type().map(str::to_owned)).or_default().push((deployed.number, index));
+            }
+        }
+        if newer {
+            self.newest.insert(name, deployed.clone());
+        }
+        self.by_number.insert(deployed.number, deployed);
+    }
+}
+
+/// What is listed under a type, and what is listed under none.
+fn both<'a, T>(index: &'a HashMap<Option<String>, Vec<T>>, of_type: &Option<String>) -> impl Iterator<Item = &'a T> {
+    index.get(of_type).into_iter().chain(index.get(&None)).flatten()
+}
+
+/// The current catalogue, shared by all loops.
+#[derive(Debug, Default)]
+pub(crate) struct Catalogues {
+    current: RwLock<Arc<Catalogue>>,
+    refreshing: tokio::sync::Mutex<()>,
+}
+
+impl Catalogues {
+    pub(crate) fn current(&self) -> Arc<Catalogue> {
+        self.current.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// Brings the catalogue at least to `version`. Compiling happens once, whoever asks first.
+    pub(crate) async fn refresh(&self, store: &dyn Store, version: i64, limits: &Limits) -> Result<(), StoreError> {
+        let _one = self.refreshing.lock().await;
+        let old = self.current();
+        if old.version >= version {
+            return Ok(());
+        }
+        let (version, rows) = store.definitions(old.last).await?;
+        let limits = limits.clone();
+        let next = tokio::task::spawn_blocking(move || old.extended(version, rows, &limits))
+            .await
+            .map_err(|e| StoreError::Failed(format!("compiling the definitions failed: {e}")))?;
+        tracing::info!(version, definitions = next.by_number.len(), "catalogue refreshed");
+        *self.current.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(next);
+        Ok(())
+    }
+}
+
+/// The row under which a definition is deployed; the store sets its number.
+#[must_use]
+pub fn definition_row(plan: &Plan, source: &[u8]) -> DefinitionRow {
+    let reference = plan.reference();
+    DefinitionRow {
+        number: 0,
+        namespace: reference.namespace.clone(),
+        name: reference.name.clone(),
+        version: reference.version.to_string(),
+        content: Hash16::of("flagstop/definition", &[source]),
+        source: bytes::Bytes::copy_from_slice(source),
+    }
+}

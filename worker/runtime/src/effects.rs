@@ -1,0 +1,168 @@
+//! Side effects: carries out what transitions ask for, within limits, and brings the results back as pokes.
+//!
+//! An effect belongs to this worker from the commit that made it (epoch 1) or from its adoption on; its result counts only
+//! while that lease holds (PROTOCOL D7). Nothing is stored here: what dies with the process is adopted by another.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use flagstop_engine::api::{Effect, EffectOutcome, HttpRequest, Request};
+use flagstop_schemas::InstanceId;
+use flagstop_store::rows::EffectLease;
+use tokio::sync::mpsc::Sender;
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::counters::add;
+use crate::intake::{Poke, Shared};
+
+/// The side effects of one worker.
+pub(crate) struct Effects {
+    shared: Arc<Shared>,
+    /// Submitted, without a place yet. Bounded by [`Effects::has_room`], which holds new messages back; a lane never
+    /// waits here, or results and new effects could wait for each other.
+    waiting: Mutex<VecDeque<(EffectLease, Effect)>>,
+    arrived: Notify,
+    /// Waiting or in flight, with the newest epoch under which it is ours: one that comes back by adoption while it is
+    /// still here is not started twice, and its result counts under the new lease.
+    known: Mutex<HashMap<(InstanceId, i64), i32>>,
+    places: Arc<Semaphore>,
+    results: Sender<(InstanceId, Poke)>,
+    client: reqwest::Client,
+    tasks: TaskTracker,
+}
+
+impl Effects {
+    /// # Errors
+    /// When no HTTP client can be made.
+    pub(crate) fn new(shared: Arc<Shared>, results: Sender<(InstanceId, Poke)>) -> Result<Self, String> {
+        let client = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(Duration::from_millis(shared.options.http_timeout_ms))
+            .user_agent(concat!("flagstop/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|e| format!("no HTTP client: {e}"))?;
+        Ok(Self {
+            places: Arc::new(Semaphore::new(shared.options.effects_in_flight_max)),
+            shared,
+            waiting: Mutex::default(),
+            arrived: Notify::new(),
+            known: Mutex::default(),
+            results,
+            client,
+            tasks: TaskTracker::new(),
+        })
+    }
+
+    /// Takes an effect over. Does not wait.
+    pub(crate) fn submit(&self, lease: EffectLease, effect: Effect) {
+        if lock(&self.known).insert((lease.instance, lease.slot), lease.epoch).is_some() {
+            return;
+        }
+        lock(&self.waiting).push_back((lease, effect));
+        self.arrived.notify_one();
+    }
+
+    /// May more messages be taken, which may lead to more effects?
+    pub(crate) fn has_room(&self) -> bool {
+        self.free() > 0
+    }
+
+    /// How many more effects may be adopted.
+    pub(crate) fn free(&self) -> usize {
+        self.shared.options.effects_waiting_max.saturating_sub(lock(&self.waiting).len())
+    }
+
+    /// Is it waiting or in flight here?
+    pub(crate) fn knows(&self, lease: &EffectLease) -> bool {
+        lock(&self.known).contains_key(&(lease.instance, lease.slot))
+    }
+
+    /// Nothing waits and nothing is in flight.
+    pub(crate) fn is_idle(&self) -> bool {
+        lock(&self.known).is_empty()
+    }
+
+    /// Gives the waiting ones places as they become free, until `stop`; what is in flight then goes on.
+    pub(crate) async fn run(self: Arc<Self>, stop: CancellationToken) {
+        loop {
+            let place = tokio::select! {
+                place = self.places.clone().acquire_owned() => place.expect("the semaphore is never closed"),
+                () = stop.cancelled() => return,
+            };
+            let (lease, effect) = loop {
+                if let Some(next) = lock(&self.waiting).pop_front() {
+                    break next;
+                }
+                tokio::select! {
+                    () = self.arrived.notified() => {}
+                    () = stop.cancelled() => return,
+                }
+            };
+            let effects = self.clone();
+            self.tasks.spawn(async move {
+                let outcome = effects.carry_out(effect).await;
+                add(&effects.shared.counters.effects, 1);
+                drop(place);
+                let epoch = lock(&effects.known).remove(&(lease.instance, lease.slot)).unwrap_or(lease.epoch);
+                let lease = EffectLease { epoch, ..lease };
+                // The receiver is gone only when the worker leaves at once: then others adopt the effect.
+                let _gone = effects.results.send((lease.instance, Poke::Effect { lease, outcome })).await;
+            });
+        }
+    }
+
+    async fn carry_out(&self, effect: Effect) -> EffectOutcome {
+        match effect.request {
+            Request::Http(request) => match self.http(request).await {
+                Ok(answer) => answer,
+                Err(reason) => EffectOutcome::NoAnswer { reason },
+            },
+        }
+    }
+
+    async fn http(&self, request: HttpRequest) -> Result<EffectOutcome, String> {
+        let HttpRequest { method, url, headers, body } = request;
+        let method = reqwest::Method::from_bytes(method.as_bytes()).map_err(|_| format!("`{method}` is no HTTP method"))?;
+        let mut call = self.client.request(method, &url);
+        for (name, value) in &headers {
+            call = call.header(name, value);
+        }
+        if let Some(body) = body {
+            call = call.body(body);
+        }
+        let mut answer = call.send().await.map_err(|e| reason(&e))?;
+        let max = self.shared.options.http_response_bytes_max;
+        let too_large = || format!("the answer is larger than {max} bytes (worker.http_response_bytes_max)");
+        if answer.content_length().is_some_and(|length| length > max as u64) {
+            return Err(too_large());
+        }
+        let mut body = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(|e| reason(&e))? {
+            if body.len() + chunk.len() > max {
+                return Err(too_large());
+            }
+            body.extend_from_slice(&chunk);
+        }
+        let headers = answer.headers().iter();
+        let headers = headers.map(|(k, v)| (k.as_str().to_owned(), String::from_utf8_lossy(v.as_bytes()).into_owned()));
+        Ok(EffectOutcome::Http { status: answer.status().as_u16(), headers: headers.collect(), body: body.into() })
+    }
+}
+
+/// What went wrong, down to its root: reqwest's own text only says that sending failed.
+fn reason(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,149 @@
+//! From the bus to the lanes: takes deliveries, and reads what they say.
+
+use std::sync::Arc;
+
+use flagstop_bus::port::Delivery;
+use flagstop_engine::Event;
+use flagstop_schemas::{CloudEvent, Data, Hash16, InstanceId, message_key};
+use flagstop_store::port::Store;
+use flagstop_store::rows::{DeadLetter, EffectLease, Meeting};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::letters::letter;
+use crate::options::Options;
+
+/// The types under which commands come in.
+const COMMANDS: &str = "io.flagstop.command.";
+const START: &str = "io.flagstop.command.start.v1";
+/// Status events are heard by no listen, or a workflow could wake itself for ever.
+const STATUS: &str = "io.serverlessworkflow.";
+
+/// What a lane works on: one message, or one poke to one instance.
+#[derive(Debug)]
+pub(crate) enum Item {
+    /// From the bus; acknowledged when it is done.
+    Message(Message),
+    /// From within.
+    Poke(InstanceId, Poke),
+}
+
+/// A delivery and what it says.
+#[derive(Debug)]
+pub(crate) struct Message {
+    pub(crate) delivery: Delivery,
+    pub(crate) says: Says,
+}
+
+/// What a delivery says.
+#[derive(Debug, Clone)]
+pub(crate) enum Says {
+    /// An event for triggers and listens.
+    Event { key: Hash16, event: Arc<Event> },
+    /// The command to start a workflow.
+    Start { key: Hash16, command: Arc<StartCommand> },
+    /// Nothing that can be carried out.
+    Junk(Box<DeadLetter>),
+    /// A status event that came back in.
+    Status,
+}
+
+/// `data` of `io.flagstop.command.start.v1`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StartCommand {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    /// The newest, if it is missing.
+    pub(crate) version: Option<String>,
+    /// `null`, if it is missing.
+    pub(crate) input: Option<Box<RawValue>>,
+    /// `id` and `source` of the command.
+    #[serde(skip)]
+    pub(crate) cause: (String, String),
+}
+
+/// What reaches an instance from within the worker.
+#[derive(Debug)]
+pub(crate) enum Poke {
+    /// Its mail waits.
+    Drain,
+    /// A timer is due.
+    Timer { slot: i64 },
+    /// A side effect has ended.
+    Effect { lease: EffectLease, outcome: flagstop_engine::api::EffectOutcome },
+    /// A parked event and a bookmark have met.
+    Meeting(Meeting),
+}
+
+impl Says {
+    /// The inbox key, where there is one.
+    pub(crate) fn key(&self) -> Option<Hash16> {
+        match self {
+            Self::Event { key, .. } | Self::Start { key, .. } => Some(*key),
+            Self::Junk(_) | Self::Status => None,
+        }
+    }
+}
+
+/// Reads a delivery. Never fails: what can't be read becomes a dead letter.
+pub(crate) fn read(delivery: &Delivery, options: &Options) -> Says {
+    let junk = |code: &str, reason: String| Says::Junk(Box::new(letter(delivery, code, reason)));
+    let event = match flagstop_bus::decode(&delivery.message, &options.codec) {
+        Ok(event) => event,
+        Err(why) => return junk(why.code(), why.to_string()),
+    };
+    let key = message_key(&event.source, &event.id);
+    if event.ty.starts_with(STATUS) {
+        return Says::Status;
+    }
+    if event.ty.starts_with(COMMANDS) {
+        return match command(&event) {
+            Ok(command) => Says::Start { key, command: Arc::new(command) },
+            Err((code, why)) => junk(code, why),
+        };
+    }
+    match Event::parse(event, &options.engine) {
+        Ok(event) => Says::Event { key, event: Arc::new(event) },
+        Err(why) => junk("FS-EVENT-DATA", why.to_string()),
+    }
+}
+
+fn command(event: &CloudEvent) -> Result<StartCommand, (&'static str, String)> {
+    if event.ty != START {
+        return Err((
+            "FS-COMMAND-UNKNOWN",
+            format!("this build does not know the command `{}`; it knows `{START}`", event.ty),
+        ));
+    }
+    let Data::Json(data) = &event.data else {
+        return Err(("FS-COMMAND-INVALID", "the start command needs JSON data: {namespace, name, version?, input?}".into()));
+    };
+    let mut command: StartCommand = serde_json::from_slice(data)
+        .map_err(|e| ("FS-COMMAND-INVALID", format!("the start command's data is invalid: {e}")))?;
+    command.cause = (event.id.clone(), event.source.clone());
+    Ok(command)
+}
+
+/// Keeps a worker's reference to what it needs to read messages. Used by the lanes.
+pub(crate) fn message(delivery: Delivery, options: &Options) -> Item {
+    let says = read(&delivery, options);
+    Item::Message(Message { delivery, says })
+}
+
+/// What all loops share.
+pub(crate) struct Shared {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) bus: Arc<dyn flagstop_bus::port::Bus>,
+    pub(crate) options: Options,
+    pub(crate) secrets: crate::Secrets,
+    pub(crate) catalogues: crate::catalogue::Catalogues,
+    pub(crate) counters: crate::counters::Counters,
+    pub(crate) worker: flagstop_store::rows::WorkerId,
+    /// Wakes the relay after a commit of our own.
+    pub(crate) journal_grew: tokio::sync::Notify,
+    /// A commit's outcome was unknown: effects may be ours without our knowing (PROTOCOL D11).
+    pub(crate) doubt: std::sync::atomic::AtomicBool,
+    /// The shards that this worker holds now.
+    pub(crate) shards: tokio::sync::watch::Sender<Vec<i16>>,
+}

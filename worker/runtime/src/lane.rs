@@ -1,0 +1,373 @@
+//! A lane: takes a batch, loads, decides, commits, looks again, acknowledges, and goes on with what follows from it.
+//!
+//! It must never acknowledge before the commit and the look, and never give up an item: what conflicts is decided again.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use flagstop_bus::port::{Acker, Delivery, Token};
+use flagstop_engine::api::Env;
+use flagstop_schemas::InstanceId;
+use flagstop_store::StoreError;
+use flagstop_store::port::{Batch, Group, LoadRequest, Loaded, LookRequest, Verdict};
+use flagstop_store::rows::{EffectLease, Meeting};
+use rand::RngExt as _;
+use tokio::sync::mpsc::Receiver;
+use tokio_util::sync::CancellationToken;
+
+use crate::catalogue::{Catalogue, Route};
+use crate::counters::add;
+use crate::decide::{Decided, Decision, Ground, decide};
+use crate::effects::Effects;
+use crate::intake::{Item, Poke, Says, Shared, message};
+use crate::letters::letter;
+
+/// Pauses between tries of a store that does not answer.
+const STORE_RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+
+/// Where all lanes take their items from.
+pub(crate) struct Inflow {
+    pub(crate) deliveries: Receiver<Vec<Delivery>>,
+    pub(crate) pokes: Receiver<(InstanceId, Poke)>,
+}
+
+/// One of the workers' lanes.
+pub(crate) struct Lane {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) inflow: Arc<tokio::sync::Mutex<Inflow>>,
+    pub(crate) acker: Arc<dyn Acker>,
+    pub(crate) effects: Arc<Effects>,
+    /// Stop taking messages, finish what is there.
+    pub(crate) drain: CancellationToken,
+    /// Leave everything as it is.
+    pub(crate) abandon: CancellationToken,
+}
+
+/// What a round leaves behind.
+#[derive(Default)]
+struct Aftermath {
+    acks: Vec<Token>,
+    look: LookRequest,
+    next: Vec<Item>,
+    /// Members of a group that can't be stored: each is decided by itself.
+    alone: Vec<Item>,
+    committed: bool,
+}
+
+impl Lane {
+    /// Runs until the drain is over: no messages any more, and no pokes either.
+    pub(crate) async fn run(self) {
+        while let Some(items) = self.take().await {
+            tokio::select! {
+                () = self.process(items) => {}
+                () = self.abandon.cancelled() => return,
+            }
+        }
+    }
+
+    /// Waits for items: pokes first, they finish what has begun. `None`: drained.
+    async fn take(&self) -> Option<Vec<Item>> {
+        let max = self.shared.options.batch_max;
+        let mut inflow = self.inflow.lock().await;
+        let mut items = Vec::new();
+        while items.len() < max
+            && let Ok((instance, poke)) = inflow.pokes.try_recv()
+        {
+            items.push(Item::Poke(instance, poke));
+        }
+        let mut deliveries = Vec::new();
+        if !self.drain.is_cancelled() && self.effects.has_room() {
+            while items.len() + deliveries.len() < max
+                && let Ok(more) = inflow.deliveries.try_recv()
+            {
+                deliveries.extend(more);
+            }
+        }
+        if items.is_empty() && deliveries.is_empty() {
+            let Inflow { deliveries: from_bus, pokes } = &mut *inflow;
+            let open = !self.drain.is_cancelled() && self.effects.has_room();
+            tokio::select! {
+                poke = pokes.recv() => {
+                    let (instance, poke) = poke?;
+                    items.push(Item::Poke(instance, poke));
+                }
+                Some(more) = from_bus.recv(), if open => deliveries.extend(more),
+                // Room for effects may come back without a poke; the drain may have begun.
+                () = tokio::time::sleep(Duration::from_millis(20)) => {
+                    if self.drain.is_cancelled() && self.effects.is_idle() && pokes.is_empty() {
+                        return None;
+                    }
+                }
+            }
+        }
+        drop(inflow);
+        add(&self.shared.counters.messages, deliveries.len());
+        items.extend(deliveries.into_iter().map(|delivery| message(delivery, &self.shared.options)));
+        Some(items)
+    }
+
+    /// Works on items until each is done, with all that follows from them at once.
+    async fn process(&self, mut items: Vec<Item>) {
+        let mut round = 0;
+        while !items.is_empty() {
+            if round > self.shared.options.conflict_rounds_quick {
+                let pause_ms = rand::rng().random_range(1..=20 * u64::from(round.min(10)));
+                tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+            }
+            let after = self.round(items).await;
+            items = after.next;
+            for item in after.alone {
+                items.extend(Box::pin(self.round(vec![item])).await.next);
+            }
+            round += 1;
+        }
+    }
+
+    async fn round(&self, items: Vec<Item>) -> Aftermath {
+        let (catalogue, routes, loaded) = self.load(&items).await;
+        let now_us = loaded.now_us;
+        let decision = {
+            let env = Env {
+                now_us,
+                seed: rand::rng().random(),
+                secrets: &self.shared.secrets.by_name,
+                limits: &self.shared.options.engine,
+            };
+            let ground =
+                Ground { catalogue: &catalogue, options: &self.shared.options, counters: &self.shared.counters, env };
+            decide(ground, &items, &routes, loaded)
+        };
+        let mut after = self.commit(items, &routes, decision).await;
+        if after.committed {
+            self.shared.journal_grew.notify_one();
+        }
+        for meeting in self.look(&after.look).await {
+            after.next.push(Item::Poke(meeting.instance, Poke::Meeting(meeting)));
+        }
+        if !after.acks.is_empty() {
+            self.acker.ack(&after.acks).await;
+        }
+        after
+    }
+
+    /// Loads what the batch needs, with a catalogue that is as new as the snapshot.
+    async fn load(&self, items: &[Item]) -> (Arc<Catalogue>, Vec<Route>, Loaded) {
+        loop {
+            let catalogue = self.shared.catalogues.current();
+            let routes: Vec<Route> = items.iter().map(|item| route(&catalogue, item)).collect();
+            let request = request(items, &routes);
+            let loaded = self.until_reached("load", || self.shared.store.load(&request)).await;
+            if loaded.catalogue <= catalogue.version {
+                return (catalogue, routes, loaded);
+            }
+            let refresh = || {
+                self.shared.catalogues.refresh(&*self.shared.store, loaded.catalogue, &self.shared.options.engine)
+            };
+            self.until_reached("refresh of the catalogue", refresh).await;
+        }
+    }
+
+    /// Commits the groups and sorts the items by what became of them.
+    async fn commit(&self, items: Vec<Item>, routes: &[Route], decision: Decision) -> Aftermath {
+        let mut items: Vec<Option<Item>> = items.into_iter().map(Some).collect();
+        let mut after = Aftermath::default();
+        after.look.parked.extend(decision.relook);
+        for index in decision.done {
+            after.done(items[index].take());
+        }
+        after.next.extend(decision.later.into_iter().filter_map(|index| items[index].take()));
+        if decision.groups.is_empty() {
+            return after;
+        }
+        let mut decided = decision.groups;
+        let groups = decided.iter_mut().map(|each| std::mem::take(&mut each.group)).collect();
+        let batch = Batch { worker: Some(self.shared.worker), groups };
+        let commit = || async {
+            let outcome = self.shared.store.commit(&batch).await;
+            if outcome.is_err() {
+                // What was written, if it was, now looks like somebody else's: the recovery finds our effects.
+                self.shared.doubt.store(true, Ordering::Relaxed);
+            }
+            outcome
+        };
+        let verdicts = self.until_reached("commit", commit).await;
+        add(&self.shared.counters.batches, 1);
+        for ((decided, group), verdict) in decided.into_iter().zip(&batch.groups).zip(verdicts) {
+            let mine: Vec<(Item, &Route)> =
+                decided.items.iter().filter_map(|&index| Some((items[index].take()?, &routes[index]))).collect();
+            self.settle(decided, group, verdict, mine, &mut after);
+        }
+        after
+    }
+
+    fn settle(
+        &self,
+        decided: Decided,
+        group: &Group,
+        verdict: Verdict,
+        mine: Vec<(Item, &Route)>,
+        after: &mut Aftermath,
+    ) {
+        match verdict {
+            Verdict::Applied => self.applied(decided, group, mine, after),
+            Verdict::Duplicate(keys) => {
+                add(&self.shared.counters.conflicts, 1);
+                for (item, route) in mine {
+                    match &item {
+                        Item::Message(message) if message.says.key().is_some_and(|key| keys.contains(&key)) => {
+                            add(&self.shared.counters.duplicates, 1);
+                            after.look.parked.extend(&route.keys);
+                            after.done(Some(item));
+                        }
+                        _ => after.next.push(item),
+                    }
+                }
+            }
+            Verdict::Fenced(leases) => {
+                for (item, _) in mine {
+                    match &item {
+                        Item::Poke(_, Poke::Effect { lease, .. }) if leases.contains(lease) => {
+                            add(&self.shared.counters.late_results, 1);
+                        }
+                        _ => after.next.push(item),
+                    }
+                }
+            }
+            Verdict::Gone | Verdict::Conflict => {
+                add(&self.shared.counters.conflicts, 1);
+                for (item, _) in mine {
+                    match item {
+                        // Whoever took it, or another waiter: a fresh look tells.
+                        Item::Poke(_, Poke::Meeting(meeting)) => after.look.parked.push(meeting.key),
+                        item => after.next.push(item),
+                    }
+                }
+            }
+            Verdict::Failed(reason) => self.failed(&reason, mine, after),
+        }
+    }
+
+    fn applied(&self, decided: Decided, group: &Group, mine: Vec<(Item, &Route)>, after: &mut Aftermath) {
+        after.committed = true;
+        if group.instance.is_some() {
+            add(&self.shared.counters.transitions, 1);
+        }
+        for (item, _) in mine {
+            after.done(Some(item));
+        }
+        after.look.parked.extend(group.park.iter().map(|parked| parked.key));
+        after.look.bookmarks.extend(decided.bookmarked);
+        after.next.extend(group.post.iter().map(|mail| Item::Poke(mail.instance, Poke::Drain)));
+        if let Some(instance) = decided.instance {
+            for effect in decided.effects {
+                let lease = EffectLease { instance, slot: effect.slot, epoch: 1 };
+                self.effects.submit(lease, effect);
+            }
+        }
+    }
+
+    /// The group's data can't be stored (PROTOCOL D20). With company, each member tries alone; alone, it is set aside.
+    fn failed(&self, reason: &str, mine: Vec<(Item, &Route)>, after: &mut Aftermath) {
+        let alone = mine.len() == 1;
+        for (item, _) in mine {
+            match item {
+                Item::Message(mut message) if alone => {
+                    let code = "FS-STORE-REFUSED";
+                    let why = format!("what this message leads to can't be stored: {reason}");
+                    message.says = Says::Junk(Box::new(letter(&message.delivery, code, why)));
+                    after.next.push(Item::Message(message));
+                }
+                Item::Poke(instance, Poke::Effect { lease, .. }) if alone => {
+                    tracing::error!(%instance, "the result of a side effect can't be stored: {reason}");
+                    let outcome = flagstop_engine::api::EffectOutcome::NoAnswer {
+                        reason: format!("the answer can't be stored: {reason}"),
+                    };
+                    after.next.push(Item::Poke(instance, Poke::Effect { lease, outcome }));
+                }
+                Item::Poke(instance, poke) if alone => {
+                    tracing::error!(%instance, ?poke, "can't be stored, left as it is: {reason}");
+                }
+                item => after.alone.push(item),
+            }
+        }
+    }
+
+    /// The look after the commit (PROTOCOL D3), in a snapshot of its own.
+    async fn look(&self, request: &LookRequest) -> Vec<Meeting> {
+        if request.parked.is_empty() && request.bookmarks.is_empty() {
+            return Vec::new();
+        }
+        self.until_reached("look", || self.shared.store.look(request)).await
+    }
+
+    /// Repeats a call until the store answers: a commit whose outcome is unknown is settled by doing it again (D11).
+    async fn until_reached<T, F>(&self, what: &str, mut call: impl FnMut() -> F) -> T
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        let mut pause = STORE_RETRY.0;
+        loop {
+            match call().await {
+                Ok(done) => return done,
+                Err(why) => tracing::warn!("the store's {what} failed, tried again in {pause:?}: {why}"),
+            }
+            tokio::time::sleep(pause.mul_f64(rand::rng().random_range(0.5..1.0))).await;
+            pause = (pause * 2).min(STORE_RETRY.1);
+        }
+    }
+}
+
+impl Aftermath {
+    fn done(&mut self, item: Option<Item>) {
+        if let Some(Item::Message(message)) = item {
+            self.acks.push(message.delivery.token);
+        }
+    }
+}
+
+fn route(catalogue: &Catalogue, item: &Item) -> Route {
+    match item {
+        Item::Message(message) => match &message.says {
+            Says::Event { event, .. } => catalogue.route(event),
+            _ => Route::default(),
+        },
+        Item::Poke(..) => Route::default(),
+    }
+}
+
+fn request(items: &[Item], routes: &[Route]) -> LoadRequest {
+    let mut request = LoadRequest::default();
+    for (item, route) in items.iter().zip(routes) {
+        request.keys.extend(&route.keys);
+        match item {
+            Item::Poke(instance, _) => request.instances.push(*instance),
+            Item::Message(message) => {
+                request.messages.extend(message.says.key());
+                match &message.says {
+                    Says::Event { event, .. } => {
+                        let envelope = event.envelope();
+                        request.instances.extend(route.starts.iter().map(|deployed| {
+                            let it = deployed.plan.reference();
+                            InstanceId::of_trigger(&envelope.source, &envelope.id, &it.namespace, &it.name)
+                        }));
+                    }
+                    Says::Start { command, .. } => {
+                        let (id, source) = &command.cause;
+                        request.instances.push(InstanceId::of_trigger(source, id, &command.namespace, &command.name));
+                    }
+                    Says::Junk(_) | Says::Status => {}
+                }
+            }
+        }
+    }
+    sort_unique(&mut request.messages);
+    sort_unique(&mut request.keys);
+    sort_unique(&mut request.instances);
+    request
+}
+
+fn sort_unique<T: Ord>(list: &mut Vec<T>) {
+    list.sort_unstable();
+    list.dedup();
+}

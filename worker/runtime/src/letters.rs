@@ -1,0 +1,60 @@
+//! Dead letters: a message that could not be carried out, kept as it was, with the reason.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use flagstop_bus::port::{Channel, Content, Delivery, Outgoing, RawMessage};
+use flagstop_schemas::Hash16;
+use flagstop_store::rows::DeadLetter;
+
+/// The letter for a delivery. Its id comes from the message and its place, so that a redelivery makes the same letter.
+pub(crate) fn letter(delivery: &Delivery, code: &str, reason: String) -> DeadLetter {
+    let message = &delivery.message;
+    let headers: Vec<(&str, String)> =
+        message.headers.iter().map(|(name, value)| (name.as_str(), BASE64.encode(value))).collect();
+    let headers = Bytes::from(serde_json::to_vec(&headers).expect("strings always serialise"));
+    // Not the origin: AMQP's delivery tag changes with each delivery.
+    let id = Hash16::of("flagstop/letter", &[code.as_bytes(), &headers, &message.body]);
+    DeadLetter {
+        id,
+        code: code.to_owned(),
+        reason,
+        origin: delivery.origin.to_string(),
+        content_type: message.content_type.clone(),
+        headers,
+        body: message.body.clone(),
+        at_us: 0,
+    }
+}
+
+/// The letter as it goes to the bus: body and headers as they were, and three headers that say why.
+pub(crate) fn outgoing(letter: &DeadLetter) -> Outgoing {
+    let stored: Vec<(String, String)> = serde_json::from_slice(&letter.headers).unwrap_or_default();
+    let mut headers: Vec<(String, Bytes)> =
+        stored.into_iter().map(|(name, value)| (name, Bytes::from(BASE64.decode(value).unwrap_or_default()))).collect();
+    for (name, value) in
+        [("flagstop-reason", &letter.reason), ("flagstop-code", &letter.code), ("flagstop-origin", &letter.origin)]
+    {
+        headers.push((name.to_owned(), Bytes::from(value.clone())));
+    }
+    Outgoing {
+        channel: Channel::Dead,
+        routing_key: letter.code.clone(),
+        order_key: letter.id.0.to_string(),
+        content: Content::Raw(RawMessage {
+            content_type: letter.content_type.clone(),
+            headers,
+            key: None,
+            body: letter.body.clone(),
+        }),
+    }
+}
+
+/// The same without its body, for a broker that finds it too large; the store has it whole.
+pub(crate) fn without_body(mut outgoing: Outgoing) -> Outgoing {
+    if let Content::Raw(message) = &mut outgoing.content {
+        message.body = Bytes::new();
+        message.headers.push(("flagstop-body".to_owned(), Bytes::from_static(b"left out: too large for the broker")));
+    }
+    outgoing
+}

@@ -1,0 +1,109 @@
+//! The runtime's limits and intervals, all in one place.
+
+use serde::{Deserialize, Serialize};
+
+/// How a worker runs. Every bound that keeps memory finite or recovery quick stands here.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Options {
+    /// Messages and stimuli that one batch takes at the most. Larger batches cost latency, smaller ones round trips.
+    pub batch_max: usize,
+    /// Batches that are decided and committed at the same time. More than 4 slow a two-core Postgres down.
+    pub lanes: usize,
+    /// Deliveries that wait in memory for a lane; the bus holds the rest back.
+    pub deliveries_max: usize,
+    /// Side effects in flight at the same time.
+    pub effects_in_flight_max: usize,
+    /// Side effects that wait in memory for a place; above it no new messages are taken.
+    pub effects_waiting_max: usize,
+    /// A worker that is silent for this long counts as dead, and others take over, in milliseconds.
+    pub lease_ms: u64,
+    /// Pause between two signs of life, in milliseconds. At least three must fit into a lease.
+    pub beat_ms: u64,
+    /// Pause between two looks for due timers, in milliseconds.
+    pub timer_poll_ms: u64,
+    /// Due timers that one look takes.
+    pub timers_max: i64,
+    /// Pause between two looks at the journal while nothing of this worker's own wakes the relay, in milliseconds.
+    pub relay_poll_ms: u64,
+    /// Journal rows that one look takes per shard.
+    pub relay_page_rows: i64,
+    /// How often the broker may refuse one event before the instance's stream is set aside.
+    pub relay_refusals_max: u32,
+    /// Pause between two sweeps for early events that a crash kept from their waiters, in milliseconds.
+    pub sweep_ms: u64,
+    /// Parked events that one sweep looks at.
+    pub sweep_rows: i64,
+    /// How long an early event is kept for its waiter, in hours.
+    pub parked_hours: u32,
+    /// Mail that is older than this was left behind by a dead worker, in milliseconds.
+    pub mail_stale_ms: u64,
+    /// How long one HTTP call may take, in milliseconds.
+    pub http_timeout_ms: u64,
+    /// The largest HTTP answer that is read, in bytes.
+    pub http_response_bytes_max: usize,
+    /// Rounds in which a batch decides its conflicting members again at once, before it pauses between rounds.
+    pub conflict_rounds_quick: u32,
+    /// What the engine may spend.
+    pub engine: flagstop_engine::Limits,
+    /// What the codec takes.
+    pub codec: flagstop_bus::CodecLimits,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            batch_max: 100,
+            lanes: 3,
+            deliveries_max: 1_000,
+            effects_in_flight_max: 256,
+            effects_waiting_max: 10_000,
+            lease_ms: 5_000,
+            beat_ms: 1_000,
+            timer_poll_ms: 100,
+            timers_max: 1_000,
+            relay_poll_ms: 25,
+            relay_page_rows: 200,
+            relay_refusals_max: 5,
+            sweep_ms: 3_000,
+            sweep_rows: 5_000,
+            parked_hours: 7 * 24,
+            mail_stale_ms: 2_000,
+            http_timeout_ms: 30_000,
+            http_response_bytes_max: 4 << 20,
+            conflict_rounds_quick: 3,
+            engine: flagstop_engine::Limits::default(),
+            codec: flagstop_bus::CodecLimits::default(),
+        }
+    }
+}
+
+impl Options {
+    /// Refuses values with which a worker could not keep its promises.
+    ///
+    /// # Errors
+    /// Says which key is wrong and what it must be.
+    pub fn check(&self) -> Result<(), String> {
+        let positive = [
+            ("batch_max", self.batch_max as u64),
+            ("lanes", self.lanes as u64),
+            ("deliveries_max", self.deliveries_max as u64),
+            ("effects_in_flight_max", self.effects_in_flight_max as u64),
+            ("beat_ms", self.beat_ms),
+            ("timer_poll_ms", self.timer_poll_ms),
+            ("relay_poll_ms", self.relay_poll_ms),
+            ("relay_page_rows", self.relay_page_rows.max(0) as u64),
+            ("http_timeout_ms", self.http_timeout_ms),
+        ];
+        if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
+            return Err(format!("worker.{key} must be above 0"));
+        }
+        if self.lease_ms < 3 * self.beat_ms {
+            return Err(format!(
+                "worker.lease_ms ({}) must be at least three times worker.beat_ms ({}), or a busy worker looks dead",
+                self.lease_ms, self.beat_ms
+            ));
+        }
+        Ok(())
+    }
+}

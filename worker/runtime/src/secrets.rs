@@ -1,0 +1,57 @@
+//! The secrets that definitions may name in `use.secrets`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use flagstop_engine::Value;
+
+/// Secrets by name. Never printed, never stored.
+#[derive(Clone, Default)]
+pub struct Secrets {
+    pub(crate) by_name: BTreeMap<String, Value>,
+}
+
+impl std::fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.by_name.keys()).finish()
+    }
+}
+
+impl Secrets {
+    /// No secrets.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// Reads an object of secrets from a JSON or YAML file, or one secret per file from a directory: the file's name is
+    /// the secret's, its text the value, parsed when it is JSON.
+    ///
+    /// # Errors
+    /// Says which file can't be read, and why; never shows what is in it.
+    pub fn load(path: &Path) -> Result<Self, String> {
+        let shown = path.display();
+        let failed = |e: std::io::Error| format!("secrets {shown}: {e}");
+        if !path.is_dir() {
+            let text = std::fs::read(path).map_err(failed)?;
+            let value = flagstop_engine::parse_document(&text, &flagstop_engine::Limits::default())
+                .map_err(|why| format!("secrets {shown}: neither JSON nor YAML: {why}"))?;
+            let Value::Obj(map) = value else { return Err(format!("secrets {shown}: must be an object of names")) };
+            let named = map.iter().filter_map(|(k, v)| Some((flagstop_engine::text_of(k)?.to_owned(), v.clone())));
+            return Ok(Self { by_name: named.collect() });
+        }
+        let mut by_name = BTreeMap::new();
+        for entry in std::fs::read_dir(path).map_err(failed)? {
+            let file = entry.map_err(failed)?.path();
+            let Some(name) = file.file_name().and_then(|n| n.to_str()).filter(|n| !n.starts_with('.')) else { continue };
+            if !file.is_file() {
+                continue;
+            }
+            let text = std::fs::read_to_string(&file).map_err(|e| format!("secret {}: {e}", file.display()))?;
+            let value = flagstop_engine::parse_json(text.as_bytes(), &flagstop_engine::Limits::default())
+                .unwrap_or_else(|_| flagstop_engine::text_value(text.trim_end_matches('\n')));
+            by_name.insert(name.to_owned(), value);
+        }
+        Ok(Self { by_name })
+    }
+}

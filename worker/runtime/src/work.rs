@@ -1,0 +1,195 @@
+//! One instance's part of a batch: everything that happens to it is folded in memory into one group, one revision and
+//! one journal row (PROTOCOL D2).
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use flagstop_engine::api::{Effect, Env, Phase, Projection, Rejected, Stimulus};
+use flagstop_engine::{Instance, SnapshotError, apply};
+use flagstop_schemas::{Entry, Header, InstanceId, journal};
+use flagstop_store::port::{Group, InstanceWrite};
+use flagstop_store::rows::{BookmarkRow, Diff, EffectRow, InstanceRow, NewMail, TimerRow};
+
+use crate::catalogue::Deployed;
+use crate::codec::Mail;
+
+/// Why a stimulus was not applied.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// By the engine, as a matter of course.
+    Rejected(Rejected),
+    /// The engine panicked: a defect. The instance is as it was.
+    Panicked(String),
+}
+
+/// An instance while a batch is decided.
+pub(crate) struct Work {
+    id: InstanceId,
+    deployed: Arc<Deployed>,
+    revision: i32,
+    instance: Instance,
+    before: Projection,
+    now: Projection,
+    entries: Vec<Entry>,
+    effects: BTreeMap<i64, Effect>,
+    transitions: usize,
+    /// What the group holds besides the instance itself; filled by the decision.
+    pub(crate) group: Group,
+    /// The items that the group finishes, by index.
+    pub(crate) items: Vec<usize>,
+    /// The last transition ended by its budget.
+    more: bool,
+}
+
+/// A finished group, with what follows once it is committed.
+pub(crate) struct Folded {
+    pub(crate) group: Group,
+    pub(crate) items: Vec<usize>,
+    /// New side effects, already the committing worker's.
+    pub(crate) effects: Vec<Effect>,
+    /// Keys of new bookmarks: look for parked events.
+    pub(crate) bookmarked: Vec<flagstop_schemas::Hash16>,
+}
+
+impl Work {
+    /// A new instance, not yet started.
+    pub(crate) fn create(id: InstanceId, deployed: Arc<Deployed>) -> Self {
+        let instance = Instance::new(id, &deployed.plan);
+        Self::over(id, deployed, 0, instance)
+    }
+
+    /// The instance of a row.
+    pub(crate) fn open(row: &InstanceRow, deployed: Arc<Deployed>) -> Result<Self, SnapshotError> {
+        let instance = Instance::decode(&deployed.plan, &row.state)?;
+        Ok(Self::over(row.id, deployed, row.revision, instance))
+    }
+
+    fn over(id: InstanceId, deployed: Arc<Deployed>, revision: i32, instance: Instance) -> Self {
+        // A new instance has no rows yet, whatever its state projects.
+        let before = if revision == 0 { Projection::default() } else { instance.projection(&deployed.plan) };
+        Self {
+            id,
+            deployed,
+            revision,
+            now: before.clone(),
+            before,
+            instance,
+            entries: Vec::new(),
+            effects: BTreeMap::new(),
+            transitions: 0,
+            group: Group::default(),
+            items: Vec::new(),
+            more: false,
+        }
+    }
+
+    pub(crate) fn is_new(&self) -> bool {
+        self.revision == 0 && self.transitions == 0
+    }
+
+    pub(crate) fn definition(&self) -> flagstop_store::rows::DefinitionNumber {
+        self.deployed.number
+    }
+
+    /// Nothing happened to it: there is nothing to commit.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.transitions == 0 && self.items.is_empty() && self.group.mail.is_empty()
+    }
+
+    pub(crate) fn projection(&self) -> &Projection {
+        &self.now
+    }
+
+    /// Applies a stimulus, or leaves the instance as it is.
+    pub(crate) fn apply(&mut self, stimulus: Stimulus, env: &Env<'_>) -> Result<(), Refused> {
+        let plan = &self.deployed.plan;
+        let applied = catch_unwind(AssertUnwindSafe(|| apply(plan, &self.instance, stimulus, env)));
+        let transition = applied.map_err(|panic| Refused::Panicked(panic_text(&panic)))?.map_err(Refused::Rejected)?;
+        self.instance = transition.instance;
+        self.now = self.instance.projection(plan);
+        self.entries.extend(transition.events);
+        for slot in &transition.dropped_effects {
+            self.effects.remove(slot);
+        }
+        self.effects.extend(transition.effects.into_iter().map(|effect| (effect.slot, effect)));
+        self.more = transition.more;
+        self.transitions += 1;
+        Ok(())
+    }
+
+    /// Makes the group that the store commits.
+    pub(crate) fn fold(mut self) -> Folded {
+        let mut bookmarked = Vec::new();
+        if self.transitions > 0 {
+            let bookmarks = diff(
+                self.before.bookmarks.iter().map(bookmark_row).collect(),
+                self.now.bookmarks.iter().map(bookmark_row).collect(),
+            );
+            bookmarked = bookmarks.add.iter().map(|row| row.key).collect();
+            let timers = diff(
+                self.before.timers.iter().map(timer_row).collect(),
+                self.now.timers.iter().map(timer_row).collect(),
+            );
+            let effects = diff(
+                self.before.effects.iter().map(effect_row).collect(),
+                self.now.effects.iter().map(effect_row).collect(),
+            );
+            let phase = self.instance.phase();
+            let reference = self.deployed.plan.reference();
+            let header = Header {
+                namespace: reference.namespace.clone(),
+                name: reference.name.clone(),
+                version: reference.version.to_string(),
+                instance: self.id,
+                business_key: self.instance.business_key().map(str::to_owned),
+            };
+            let write = InstanceWrite {
+                revision: self.revision,
+                definition: self.deployed.number,
+                status: phase as i16,
+                business_key: header.business_key.clone(),
+                parent: None,
+                ended: matches!(phase, Phase::Cancelled | Phase::Faulted | Phase::Completed),
+                state: self.instance.encode(),
+                bookmarks,
+                timers,
+                effects,
+                events: journal::encode(&header, &self.entries),
+            };
+            self.group.instance = Some((self.id, write));
+            if self.more {
+                let stimulus = Mail::Proceed.encode();
+                self.group.post.push(NewMail { instance: self.id, definition: self.deployed.number, stimulus });
+            }
+        }
+        let in_flight = &self.now.effects;
+        let effects = self.effects.into_values().filter(|e| in_flight.iter().any(|(slot, _)| *slot == e.slot)).collect();
+        Folded { group: self.group, items: self.items, effects, bookmarked }
+    }
+}
+
+fn bookmark_row(it: &flagstop_engine::api::Bookmark) -> BookmarkRow {
+    BookmarkRow { key: it.key, slot: it.slot, since_us: it.since_us }
+}
+
+fn timer_row(it: &flagstop_engine::api::Timer) -> TimerRow {
+    TimerRow { due_us: it.due_us, slot: it.slot }
+}
+
+fn effect_row((slot, pointer): &(i64, String)) -> EffectRow {
+    EffectRow { slot: *slot, pointer: pointer.clone() }
+}
+
+/// The rows that came and went.
+fn diff<T: Ord + Clone>(mut before: Vec<T>, mut after: Vec<T>) -> Diff<T> {
+    before.sort_unstable();
+    after.sort_unstable();
+    let missing = |rows: &[T], from: &[T]| rows.iter().filter(|row| from.binary_search(row).is_err()).cloned().collect();
+    Diff { add: missing(&after, &before), drop: missing(&before, &after) }
+}
+
+fn panic_text(panic: &Box<dyn std::any::Any + Send>) -> String {
+    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "unknown".to_owned())
+}

@@ -1,0 +1,184 @@
+//! A worker as a whole: starts the loops, and takes them down in an order that loses nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use flagstop_bus::port::{Acker, Bus, BusError};
+use flagstop_schemas::Validators;
+use flagstop_store::StoreError;
+use flagstop_store::port::{SchemaState, Store};
+use flagstop_store::rows::WorkerId;
+use tokio::sync::mpsc::channel;
+use tokio::sync::{Mutex, Notify, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::counters::{Counters, WorkerCounters};
+use crate::effects::Effects;
+use crate::intake::Shared;
+use crate::lane::{Inflow, Lane};
+use crate::options::Options;
+use crate::recovery::Recovery;
+use crate::relay::Relay;
+use crate::secrets::Secrets;
+use crate::timers;
+
+/// Why a worker does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The options contradict each other.
+    #[error("FS-CONFIG-INVALID: {0}")]
+    Options(String),
+    /// The schema is missing or not for this build.
+    #[error("{0}")]
+    Schema(String),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The bus failed.
+    #[error(transparent)]
+    Bus(#[from] BusError),
+}
+
+/// A running worker. Dropping it without [`Worker::drain`] is like killing it: others take over.
+pub struct Worker {
+    shared: Arc<Shared>,
+    acker: Arc<dyn Acker>,
+    /// No new messages.
+    drain: CancellationToken,
+    /// No new effects, timers, signs of life.
+    stop: CancellationToken,
+    /// Leave everything as it is.
+    abandon: CancellationToken,
+    /// The relay's last pass.
+    relay_stop: CancellationToken,
+    lanes: TaskTracker,
+    loops: TaskTracker,
+    relay: TaskTracker,
+}
+
+impl Worker {
+    /// Starts a worker on a migrated store and a reachable bus, whose topology must have been prepared.
+    ///
+    /// # Errors
+    /// When the options contradict each other, the schema is not for this build, or store or bus are not reachable.
+    pub async fn start(
+        store: Arc<dyn Store>,
+        bus: Arc<dyn Bus>,
+        options: Options,
+        secrets: Secrets,
+    ) -> Result<Self, StartError> {
+        options.check().map_err(StartError::Options)?;
+        if let SchemaState::Behind(why) | SchemaState::Ahead(why) = store.schema().await? {
+            return Err(StartError::Schema(why));
+        }
+        let mut consumer = bus.consume().await?;
+        let acker = consumer.acker();
+        let (pokes_in, pokes) = channel(poke_places(&options));
+        let (deliveries_in, deliveries) = channel(options.deliveries_max.div_ceil(options.batch_max));
+        let shared = Arc::new(Shared {
+            store,
+            bus,
+            secrets,
+            catalogues: crate::catalogue::Catalogues::default(),
+            counters: Counters::default(),
+            worker: WorkerId(uuid::Uuid::new_v4()),
+            journal_grew: Notify::new(),
+            doubt: std::sync::atomic::AtomicBool::new(false),
+            shards: watch::Sender::new(Vec::new()),
+            options,
+        });
+        let effects = Arc::new(Effects::new(shared.clone(), pokes_in.clone()).map_err(StartError::Options)?);
+        let worker = Self {
+            acker: acker.clone(),
+            drain: CancellationToken::new(),
+            stop: CancellationToken::new(),
+            abandon: CancellationToken::new(),
+            relay_stop: CancellationToken::new(),
+            lanes: TaskTracker::new(),
+            loops: TaskTracker::new(),
+            relay: TaskTracker::new(),
+            shared: shared.clone(),
+        };
+        let recovery = Recovery { shared: shared.clone(), effects: effects.clone(), pokes: pokes_in.clone() };
+        // Before the first message: the worker must be known alive when it takes its first effect.
+        recovery.beat().await?;
+        let inflow = Arc::new(Mutex::new(Inflow { deliveries, pokes }));
+        for _ in 0..shared.options.lanes {
+            let lane = Lane {
+                shared: shared.clone(),
+                inflow: inflow.clone(),
+                acker: acker.clone(),
+                effects: effects.clone(),
+                drain: worker.drain.clone(),
+                abandon: worker.abandon.clone(),
+            };
+            worker.lanes.spawn(lane.run());
+        }
+        worker.loops.spawn(effects.run(worker.stop.clone()));
+        worker.loops.spawn(recovery.run(worker.stop.clone()));
+        worker.loops.spawn(timers::run(shared.clone(), pokes_in, worker.stop.clone()));
+        let relay = Relay { shared: shared.clone(), validators: Validators::new() };
+        worker.relay.spawn(relay.run(worker.relay_stop.clone()));
+        let batch_max = shared.options.batch_max;
+        worker.loops.spawn(async move {
+            loop {
+                let batch = consumer.recv(batch_max).await;
+                if batch.is_empty() || deliveries_in.send(batch).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(worker)
+    }
+
+    /// Its identity, new with each start.
+    #[must_use]
+    pub fn id(&self) -> WorkerId {
+        self.shared.worker
+    }
+
+    /// What it has done so far.
+    #[must_use]
+    pub fn counters(&self) -> WorkerCounters {
+        self.shared.counters.copy()
+    }
+
+    /// Stops taking messages, finishes what has begun, publishes what is committed and gives back everything it holds;
+    /// after `grace` it leaves the rest to the others.
+    pub async fn drain(self, grace: Duration) {
+        self.acker.stop().await;
+        self.drain.cancel();
+        self.lanes.close();
+        if tokio::time::timeout(grace.mul_f64(0.7), self.lanes.wait()).await.is_err() {
+            tracing::warn!("the grace time is nearly over; what is in flight is left to the other workers");
+            self.abandon.cancel();
+            self.lanes.wait().await;
+        }
+        self.relay_stop.cancel();
+        self.relay.close();
+        if tokio::time::timeout(grace.mul_f64(0.2), self.relay.wait()).await.is_err() {
+            tracing::warn!("not all status events are published; the other workers publish them");
+        }
+        self.stop.cancel();
+        self.loops.close();
+        let _bounded = tokio::time::timeout(grace.mul_f64(0.1), self.loops.wait()).await;
+        if let Err(why) = self.shared.store.leave(self.shared.worker).await {
+            tracing::warn!("nothing could be given back; the others take over when the lease ends: {why}");
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        for token in [&self.drain, &self.abandon, &self.relay_stop, &self.stop] {
+            token.cancel();
+        }
+    }
+}
+
+/// Places for pokes: every effect in flight can always put its result down, and the timers have room beside them.
+fn poke_places(options: &Options) -> usize {
+    options.effects_in_flight_max + 2 * options.batch_max * options.lanes
+}
+
