@@ -3,4 +3,32 @@
 //! The port speaks in batches and promises at-least-once delivery in and confirmed publishing out. It knows nothing of
 //! workflows: what a message means is decided by the runtime.
 
+mod backoff;
+mod codec;
+mod config;
+mod embedded;
+mod handover;
+mod kafka;
 pub mod port;
+mod rabbitmq;
+
+use std::sync::Arc;
+
+pub use codec::{CodecError, CodecLimits, decode, encode_amqp, encode_kafka};
+pub use config::{BusConfig, Names};
+
+use config::Target;
+use port::{Bus, BusError};
+
+/// Opens the bus that the URL names: `amqp://…`, `amqps://…`, `kafka://host:port,…/?property=value`, `embedded:` or
+/// `embedded:PATH`. Brokers are connected to in the background; [`Bus::prepare`] says whether that works.
+///
+/// # Errors
+/// [`BusError::Url`] for what isn't the URL of a bus; [`BusError::Unreachable`] when the embedded bus's file can't be used.
+pub async fn open(url: &str, config: &BusConfig) -> Result<Arc<dyn Bus>, BusError> {
+    match Target::parse(url)? {
+        Target::RabbitMq(url) => rabbitmq::open(&url, config),
+        Target::Kafka { brokers, properties } => kafka::open(&brokers, &properties, config),
+        Target::Embedded { path } => embedded::open(path.as_deref(), config).await,
+    }
+}

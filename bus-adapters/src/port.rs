@@ -101,7 +101,7 @@ pub enum Content {
 }
 
 /// Why one message was not published. The caller decides whether to try again.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
     /// The connection is down or broke before the confirmation; the message may or may not have arrived. Try again.
     #[error("FS-BUS-UNAVAILABLE: the broker did not confirm the message: {0}")]
@@ -112,7 +112,7 @@ pub enum PublishError {
 }
 
 /// Why the bus can't be used at all.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BusError {
     /// The URL is not one of a bus.
     #[error("FS-BUS-URL: {0}")]
