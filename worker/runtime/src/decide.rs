@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use flagstop_engine::api::{Effect, Env, Rejected, Stimulus};
-use flagstop_engine::{Event, SnapshotError, Value};
+use flagstop_engine::{Event, SnapshotError, value};
 use flagstop_schemas::{Hash16, InstanceId};
 use flagstop_store::port::{Group, Loaded};
 use flagstop_store::rows::{DefinitionNumber, MailRow, Meeting, NewMail, NewParked};
@@ -191,7 +191,7 @@ impl Decider<'_> {
         work.group.mail.push(row.id);
         match mail {
             Mail::Start { input, cause } => {
-                let Ok(input) = flagstop_engine::parse_json(input.get().as_bytes(), &self.ground.options.engine) else {
+                let Ok(input) = value::parse_json(input.get().as_bytes(), &self.ground.options.engine) else {
                     tracing::error!(instance = %row.instance, "a start in the mailbox has unreadable input");
                     return;
                 };
@@ -299,7 +299,7 @@ impl Decider<'_> {
             let (instance, stimulus) = match &targets[0] {
                 Target::Start(id, deployed) => {
                     self.works.insert(*id, Work::create(*id, deployed.clone()));
-                    (*id, start_by_event(event))
+                    (*id, start_by_event(deployed, event))
                 }
                 Target::Wait(id, slot) => (*id, Stimulus::Event { slot: *slot, event: event.clone() }),
             };
@@ -368,7 +368,7 @@ impl Decider<'_> {
             Target::Start(instance, deployed) => {
                 let envelope = event.envelope();
                 let mail = Mail::Start {
-                    input: raw(format!("[{}]", envelope.to_json())),
+                    input: raw(value::to_json(&deployed.plan.trigger_input(event))),
                     cause: Some((envelope.id.clone(), envelope.source.clone())),
                 };
                 NewMail { instance: *instance, definition: deployed.number, stimulus: mail.encode() }
@@ -428,7 +428,7 @@ impl Decider<'_> {
             return self.set_aside(index, key, message, "FS-DEFINITION-UNKNOWN", reason);
         };
         let text = command.input.as_ref().map_or("null", |input| input.get());
-        let input = match flagstop_engine::parse_json(text.as_bytes(), &self.ground.options.engine) {
+        let input = match value::parse_json(text.as_bytes(), &self.ground.options.engine) {
             Ok(input) => input,
             Err(why) => return self.set_aside(index, key, message, "FS-COMMAND-INVALID", why.to_string()),
         };
@@ -511,11 +511,10 @@ impl Decider<'_> {
     }
 }
 
-/// `schedule.on` gives the workflow the array of its events (LANGUAGE: `read` defaults to the envelope).
-fn start_by_event(event: &Event) -> Stimulus {
+fn start_by_event(deployed: &Deployed, event: &Event) -> Stimulus {
     let envelope = event.envelope();
     Stimulus::Start {
-        input: Value::from_iter([event.value().clone()]),
+        input: deployed.plan.trigger_input(event),
         cause: Some((envelope.id.clone(), envelope.source.clone())),
     }
 }

@@ -142,8 +142,25 @@ pub(crate) struct Shared {
     pub(crate) worker: flagstop_store::rows::WorkerId,
     /// Wakes the relay after a commit of our own.
     pub(crate) journal_grew: tokio::sync::Notify,
+    /// Unpublished events are older than the watermark: no new messages (PROTOCOL D13).
+    pub(crate) behind: std::sync::atomic::AtomicBool,
+    /// How far the database's clock is ahead of this machine's, in microseconds.
+    pub(crate) clock_ahead_us: std::sync::atomic::AtomicI64,
     /// A commit's outcome was unknown: effects may be ours without our knowing (PROTOCOL D11).
     pub(crate) doubt: std::sync::atomic::AtomicBool,
     /// The shards that this worker holds now.
     pub(crate) shards: tokio::sync::watch::Sender<Vec<i16>>,
+}
+
+impl Shared {
+    /// About what the database's clock says now. For lags and logs only: decisions take the time that was loaded.
+    pub(crate) fn about_now_us(&self) -> i64 {
+        local_us() + self.clock_ahead_us.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+/// This machine's clock, in microseconds since 1970-01-01 UTC.
+pub(crate) fn local_us() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }

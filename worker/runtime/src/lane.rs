@@ -77,7 +77,8 @@ impl Lane {
             items.push(Item::Poke(instance, poke));
         }
         let mut deliveries = Vec::new();
-        if !self.drain.is_cancelled() && self.effects.has_room() {
+        let open = self.is_open();
+        if open {
             while items.len() + deliveries.len() < max
                 && let Ok(more) = inflow.deliveries.try_recv()
             {
@@ -86,7 +87,6 @@ impl Lane {
         }
         if items.is_empty() && deliveries.is_empty() {
             let Inflow { deliveries: from_bus, pokes } = &mut *inflow;
-            let open = !self.drain.is_cancelled() && self.effects.has_room();
             tokio::select! {
                 poke = pokes.recv() => {
                     let (instance, poke) = poke?;
@@ -105,6 +105,11 @@ impl Lane {
         add(&self.shared.counters.messages, deliveries.len());
         items.extend(deliveries.into_iter().map(|delivery| message(delivery, &self.shared.options)));
         Some(items)
+    }
+
+    /// May new messages be taken?
+    fn is_open(&self) -> bool {
+        !self.drain.is_cancelled() && self.effects.has_room() && !self.shared.behind.load(Ordering::Relaxed)
     }
 
     /// Works on items until each is done, with all that follows from them at once.

@@ -28,6 +28,8 @@ pub struct Options {
     pub relay_poll_ms: u64,
     /// Journal rows that one look takes per shard.
     pub relay_page_rows: i64,
+    /// Status events that wait longer than this for the broker hold new messages back, in milliseconds (D13).
+    pub relay_lag_max_ms: u64,
     /// How often the broker may refuse one event before the instance's stream is set aside.
     pub relay_refusals_max: u32,
     /// Pause between two sweeps for early events that a crash kept from their waiters, in milliseconds.
@@ -64,6 +66,7 @@ impl Default for Options {
             timers_max: 1_000,
             relay_poll_ms: 25,
             relay_page_rows: 200,
+            relay_lag_max_ms: 30_000,
             relay_refusals_max: 5,
             sweep_ms: 3_000,
             sweep_rows: 5_000,

@@ -15,7 +15,7 @@ use tokio::sync::mpsc::Sender;
 use tokio_util::sync::CancellationToken;
 
 use crate::effects::Effects;
-use crate::intake::{Poke, Shared};
+use crate::intake::{Poke, Shared, local_us};
 
 /// Why an expired parked event is a dead letter (promise 5).
 const EXPIRED: (&str, &str) = (
@@ -63,6 +63,7 @@ impl Recovery {
         let Shared { store, options, shards, worker, catalogues, .. } = &*self.shared;
         let lease_us = i64::try_from(options.lease_ms).unwrap_or(i64::MAX / 1_000) * 1_000;
         let beat = store.beat(*worker, lease_us).await?;
+        self.shared.clock_ahead_us.store(beat.now_us - local_us(), Ordering::Relaxed);
         shards.send_if_modified(|held| {
             let changed = *held != beat.shards;
             held.clone_from(&beat.shards);

@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use flagstop_bus::port::{Channel, Content, Outgoing, PublishError};
@@ -77,15 +78,27 @@ impl Relay {
             rows.extend(page.rows);
             cursors.push(page.next);
         }
+        let oldest_us = rows.iter().map(|row| row.at_us).min();
+        self.watch_lag(oldest_us);
         if rows.is_empty() {
             return Ok(false);
         }
         let parcels = self.parcels(rows).await?;
-        if !self.deliver(parcels, stop).await? {
+        if !self.deliver(parcels, oldest_us.unwrap_or_default(), stop).await? {
             return Ok(false);
         }
         self.shared.store.save(self.shared.worker, &cursors).await?;
         Ok(more)
+    }
+
+    /// Holds new messages back while events wait too long for the broker, and lets them flow again afterwards.
+    fn watch_lag(&self, oldest_us: Option<i64>) {
+        let lag_us = oldest_us.map_or(0, |oldest_us| self.shared.about_now_us() - oldest_us);
+        let behind = lag_us > i64::try_from(self.shared.options.relay_lag_max_ms).unwrap_or(i64::MAX / 1_000) * 1_000;
+        if self.shared.behind.swap(behind, Ordering::Relaxed) != behind {
+            let lag_s = lag_us / 1_000_000;
+            tracing::warn!(lag_s, behind, "the relay's lag passed its watermark; while behind, no new messages are taken");
+        }
     }
 
     /// Turns journal rows into messages, in the rows' order.
@@ -138,7 +151,12 @@ impl Relay {
 
     /// Publishes in waves: the first unconfirmed row of every instance, many instances at once. `false`: given up
     /// because the worker leaves; the next holder publishes the page again.
-    async fn deliver(&mut self, parcels: Vec<Parcel>, stop: &CancellationToken) -> Result<bool, StoreError> {
+    async fn deliver(
+        &mut self,
+        parcels: Vec<Parcel>,
+        oldest_us: i64,
+        stop: &CancellationToken,
+    ) -> Result<bool, StoreError> {
         let mut waiting = parcels;
         while !waiting.is_empty() {
             let mut busy = HashSet::new();
@@ -152,6 +170,7 @@ impl Relay {
             if stop.is_cancelled() {
                 return Ok(false);
             }
+            self.watch_lag(Some(oldest_us));
             for parcel in failed.into_iter().rev() {
                 if parcel.refusals < self.shared.options.relay_refusals_max {
                     waiting.insert(0, parcel);

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use flagstop_engine::Value;
+use flagstop_engine::api::Value;
+use flagstop_engine::value;
 
 /// Secrets by name. Never printed, never stored.
 #[derive(Clone, Default)]
@@ -34,10 +35,14 @@ impl Secrets {
         let failed = |e: std::io::Error| format!("secrets {shown}: {e}");
         if !path.is_dir() {
             let text = std::fs::read(path).map_err(failed)?;
-            let value = flagstop_engine::parse_document(&text, &flagstop_engine::Limits::default())
-                .map_err(|why| format!("secrets {shown}: neither JSON nor YAML: {why}"))?;
-            let Value::Obj(map) = value else { return Err(format!("secrets {shown}: must be an object of names")) };
-            let named = map.iter().filter_map(|(k, v)| Some((flagstop_engine::text_of(k)?.to_owned(), v.clone())));
+            // The reader's own messages quote the text, which must not be shown.
+            let node = flagstop_engine::source::read(&text, &flagstop_engine::Limits::default())
+                .map_err(|_| format!("secrets {shown}: neither JSON nor YAML; check it with a YAML linter"))?;
+            let value = value::from_node(&node);
+            if !matches!(value, Value::Obj(_)) {
+                return Err(format!("secrets {shown}: must be an object of names"));
+            }
+            let named = value::entries(&value).map(|(name, secret)| (name.to_owned(), secret.clone()));
             return Ok(Self { by_name: named.collect() });
         }
         let mut by_name = BTreeMap::new();
@@ -48,8 +53,8 @@ impl Secrets {
                 continue;
             }
             let text = std::fs::read_to_string(&file).map_err(|e| format!("secret {}: {e}", file.display()))?;
-            let value = flagstop_engine::parse_json(text.as_bytes(), &flagstop_engine::Limits::default())
-                .unwrap_or_else(|_| flagstop_engine::text_value(text.trim_end_matches('\n')));
+            let value = value::parse_json(text.as_bytes(), &flagstop_engine::Limits::default())
+                .unwrap_or_else(|_| value::string(text.trim_end_matches('\n')));
             by_name.insert(name.to_owned(), value);
         }
         Ok(Self { by_name })

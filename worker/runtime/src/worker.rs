@@ -84,6 +84,8 @@ impl Worker {
             counters: Counters::default(),
             worker: WorkerId(uuid::Uuid::new_v4()),
             journal_grew: Notify::new(),
+            behind: std::sync::atomic::AtomicBool::new(false),
+            clock_ahead_us: std::sync::atomic::AtomicI64::new(0),
             doubt: std::sync::atomic::AtomicBool::new(false),
             shards: watch::Sender::new(Vec::new()),
             options,
