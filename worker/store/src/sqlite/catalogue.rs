@@ -1,0 +1,86 @@
+//! Deployed definitions, immutable (D6), and the catalogue's version that negative verdicts rest on (D5).
+
+use bytes::Bytes;
+use flagstop_schemas::Hash16;
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
+
+use super::connection::Command;
+use super::{BEGIN, SqliteStore};
+use crate::port::StoreError;
+use crate::rows::{DefinitionNumber, DefinitionRow};
+
+const FIND: &str =
+    "SELECT number, content FROM definitions WHERE namespace = $1 AND name = $2 AND version = $3";
+
+const ADD: &str = "INSERT INTO definitions (namespace, name, version, content, source) VALUES ($1, $2, $3, $4, $5) \
+                   RETURNING number";
+
+const RAISE: &str = "UPDATE meta SET value = value + 1 WHERE name = 'catalogue'";
+
+const LIST: &str = "SELECT c.value, d.number, d.namespace, d.name, d.version, d.content, d.source \
+                    FROM meta c LEFT JOIN definitions d ON d.number > $1 WHERE c.name = 'catalogue' ORDER BY d.number";
+
+pub(super) async fn deploy(
+    store: &SqliteStore,
+    definitions: &[DefinitionRow],
+) -> Result<Vec<DefinitionRow>, StoreError> {
+    let told = |error: sqlx::Error| store.told(&error);
+    let (mut writing, _) = store.connections.write(Command::fixed(BEGIN, 1)).await.map_err(told)?;
+    let mut deployed = definitions.to_vec();
+    let mut added = 0;
+    for definition in &mut deployed {
+        let DefinitionRow { namespace, name, version, content, source, .. } = &*definition;
+        let find = Command::fixed(FIND, 1).bind(namespace).bind(name).bind(version);
+        let number = match writing.run(find).await.map_err(told)?.first() {
+            Some(row) if row.try_get(1).map(Hash16).map_err(told)? == *content => row.try_get(0).map_err(told)?,
+            Some(_) => {
+                writing.abandon().await;
+                return Err(StoreError::DefinitionConflict {
+                    namespace: namespace.clone(),
+                    name: name.clone(),
+                    version: version.clone(),
+                });
+            }
+            None => {
+                added += 1;
+                let add = Command::fixed(ADD, 1).bind(namespace).bind(name).bind(version);
+                let rows = writing.run(add.bind(content.0).bind(source.to_vec())).await.map_err(told)?;
+                rows.first().ok_or(sqlx::Error::RowNotFound).and_then(|row| row.try_get(0)).map_err(told)?
+            }
+        };
+        definition.number = number;
+    }
+    if added > 0 {
+        writing.run(Command::fixed(RAISE, 1)).await.map_err(told)?;
+    }
+    writing.finish(Command::fixed("COMMIT", 1)).await.map_err(told)?;
+    Ok(deployed)
+}
+
+pub(super) async fn definitions(
+    store: &SqliteStore,
+    after: DefinitionNumber,
+) -> Result<(i64, Vec<DefinitionRow>), sqlx::Error> {
+    let rows = store.connections.read(Command::fixed(LIST, 1).bind(after)).await?;
+    let version = rows.first().ok_or(sqlx::Error::RowNotFound)?.try_get(0)?;
+    let found = rows.iter().filter_map(|row| definition(row).transpose()).collect::<Result<_, _>>()?;
+    Ok((version, found))
+}
+
+fn definition(row: &SqliteRow) -> Result<Option<DefinitionRow>, sqlx::Error> {
+    let Some(number) = row.try_get(1)? else { return Ok(None) };
+    Ok(Some(DefinitionRow {
+        number,
+        namespace: row.try_get(2)?,
+        name: row.try_get(3)?,
+        version: row.try_get(4)?,
+        content: Hash16(row.try_get(5)?),
+        source: Bytes::from(row.try_get::<Vec<u8>, _>(6)?),
+    }))
+}
+
+pub(super) async fn version(store: &SqliteStore) -> Result<i64, sqlx::Error> {
+    let rows = store.connections.read(Command::fixed("SELECT value FROM meta WHERE name = 'catalogue'", 1)).await?;
+    rows.first().ok_or(sqlx::Error::RowNotFound)?.try_get(0)
+}

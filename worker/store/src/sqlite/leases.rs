@@ -1,0 +1,88 @@
+//! Who is alive, who holds which shards, and who drives which effects (D7). A change of hands raises the epoch, so that the
+//! one who lost a thing can't act on it any more.
+
+use flagstop_schemas::InstanceId;
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
+
+use super::connection::Command;
+use super::{BEGIN, SqliteStore};
+use crate::port::Beat;
+use crate::rows::{EffectLease, SHARDS, WorkerId};
+
+const ALIVE: &str = "
+INSERT INTO workers (id, until_us) VALUES ($1, $3) ON CONFLICT (id) DO UPDATE SET until_us = excluded.until_us;
+DELETE FROM workers WHERE until_us <= $2;
+SELECT count(*) FROM workers";
+
+// First gives back what is too much, then takes what is free; of the dead nothing is left in `workers`.
+const SHARE: &str = "
+UPDATE shards SET owner = NULL WHERE shard IN
+  (SELECT shard FROM shards WHERE owner = $1 ORDER BY shard LIMIT -1 OFFSET $2);
+UPDATE shards SET owner = $1, epoch = epoch + 1 WHERE shard IN
+  (SELECT shard FROM shards WHERE owner IS NOT $1 AND (owner IS NULL OR owner NOT IN (SELECT id FROM workers))
+   ORDER BY shard LIMIT max(0, $2 - (SELECT count(*) FROM shards WHERE owner = $1)));
+SELECT shard, (SELECT value FROM meta WHERE name = 'catalogue') FROM shards WHERE owner = $1 ORDER BY shard;
+COMMIT";
+
+const LEAVE: &str = "
+BEGIN IMMEDIATE;
+UPDATE shards SET owner = NULL WHERE owner = $1;
+UPDATE effects SET owner = NULL WHERE owner = $1;
+DELETE FROM workers WHERE id = $1";
+
+const LEFT: &str = "
+SELECT 1 FROM effects WHERE owner IS NOT $1
+  AND (owner IS NULL OR owner NOT IN (SELECT id FROM workers WHERE until_us > $2)) LIMIT 1";
+
+const ADOPT: &str = "
+UPDATE effects SET owner = $1, epoch = epoch + 1 WHERE (instance, slot) IN
+  (SELECT instance, slot FROM effects WHERE owner IS NOT $1
+     AND (owner IS NULL OR owner NOT IN (SELECT id FROM workers WHERE until_us > $2)) LIMIT $3)
+RETURNING instance, slot, epoch;
+COMMIT";
+
+pub(super) async fn beat(store: &SqliteStore, worker: WorkerId, lease_us: i64) -> Result<Beat, sqlx::Error> {
+    // The clock is read under the write lock: waiting for it must not shorten the lease.
+    let (mut writing, _) = store.connections.write(Command::fixed(BEGIN, 1)).await?;
+    let now_us = store.clock.now_us();
+    let until_us = now_us.saturating_add(lease_us);
+    let alive = Command::fixed(ALIVE, 3).bind(worker.0).bind(now_us).bind(until_us);
+    let counted = writing.run(alive).await?;
+    let workers: u32 = counted.first().ok_or(sqlx::Error::RowNotFound)?.try_get(0)?;
+    let part = u32::from(SHARDS).div_ceil(workers.max(1));
+    let rows = writing.finish(Command::fixed(SHARE, 4).bind(worker.0).bind(part)).await?;
+    let shards = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+    let catalogue = match rows.first() {
+        Some(row) => row.try_get(1)?,
+        None => super::catalogue::version(store).await?,
+    };
+    Ok(Beat { now_us, catalogue, shards, workers: i32::try_from(workers).unwrap_or(i32::MAX) })
+}
+
+pub(super) async fn leave(store: &SqliteStore, worker: WorkerId) -> Result<(), sqlx::Error> {
+    let (writing, _) = store.connections.write(Command::fixed(LEAVE, 4).bind(worker.0)).await?;
+    writing.finish(Command::fixed("COMMIT", 1)).await?;
+    Ok(())
+}
+
+pub(super) async fn adopt(store: &SqliteStore, worker: WorkerId, limit: i64) -> Result<Vec<EffectLease>, sqlx::Error> {
+    // Mostly there is nothing to adopt: a reading look saves the write lock.
+    let left = Command::fixed(LEFT, 1).bind(worker.0).bind(store.clock.now_us());
+    if store.connections.read(left).await?.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (writing, _) = store.connections.write(Command::fixed(BEGIN, 1)).await?;
+    let adopt = Command::fixed(ADOPT, 2).bind(worker.0).bind(store.clock.now_us()).bind(limit);
+    let rows = writing.finish(adopt).await?;
+    rows.iter().map(lease).collect()
+}
+
+pub(super) async fn held(store: &SqliteStore, worker: WorkerId) -> Result<Vec<EffectLease>, sqlx::Error> {
+    let list = "SELECT instance, slot, epoch FROM effects WHERE owner = $1 ORDER BY instance, slot";
+    store.connections.read(Command::fixed(list, 1).bind(worker.0)).await?.iter().map(lease).collect()
+}
+
+fn lease(row: &SqliteRow) -> Result<EffectLease, sqlx::Error> {
+    Ok(EffectLease { instance: InstanceId(row.try_get(0)?), slot: row.try_get(1)?, epoch: row.try_get(2)? })
+}

@@ -1,0 +1,154 @@
+//! What people ask for: instances, their history, dead letters, parked events. And giving up parked events that expired.
+
+use bytes::Bytes;
+use flagstop_schemas::{Hash16, InstanceId};
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
+
+use super::connection::Command;
+use super::load::bytes;
+use super::relay::journal_row;
+use super::{SqliteStore, commit, encode};
+use crate::port::{Batch, Group, InstanceFilter, Verdict};
+use crate::rows::{DeadLetter, InstanceSummary, JournalRow, NewParked};
+
+macro_rules! select_letters {
+    ($rest:literal) => {
+        concat!("SELECT id, code, reason, origin, content_type, headers, body, at_us FROM dead_letters ", $rest)
+    };
+}
+
+macro_rules! select_instances {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, definition, revision, status, business_key, parent, created_us, updated_us, ended_us, state \
+             FROM instances ",
+            $rest
+        )
+    };
+}
+
+macro_rules! select_parked {
+    ($rest:literal) => {
+        concat!("SELECT id, key, message, event_type, expires_us, event FROM parked ", $rest)
+    };
+}
+
+const INSTANCES: &str = select_instances!(
+    "WHERE (json_array_length($1) = 0 OR status IN (SELECT value FROM json_each($1)))
+       AND ($2 IS NULL OR created_us < (SELECT created_us FROM instances WHERE id = $2)
+            OR (created_us = (SELECT created_us FROM instances WHERE id = $2) AND id > $2))
+     ORDER BY created_us DESC, id LIMIT $3"
+);
+
+const HISTORY: &str = "SELECT instance, revision, definition, at_us, events FROM journal \
+                       WHERE instance = $1 AND revision > 0 ORDER BY revision";
+
+pub(super) async fn letters(store: &SqliteStore, ids: &[Hash16]) -> Result<Vec<DeadLetter>, sqlx::Error> {
+    let text = select_letters!("WHERE id IN (SELECT unhex(value) FROM json_each($1)) ORDER BY rowid");
+    let command = Command::fixed(text, 1).bind(encode::ids(ids.iter().map(|id| id.0)));
+    store.connections.read(command).await?.iter().map(letter).collect()
+}
+
+pub(super) async fn newest_letters(store: &SqliteStore, limit: i64) -> Result<Vec<DeadLetter>, sqlx::Error> {
+    let command = Command::fixed(select_letters!("ORDER BY rowid DESC LIMIT $1"), 1).bind(or_all(limit));
+    store.connections.read(command).await?.iter().map(letter).collect()
+}
+
+pub(super) async fn instances(
+    store: &SqliteStore,
+    filter: &InstanceFilter,
+) -> Result<Vec<InstanceSummary>, sqlx::Error> {
+    let command = Command::fixed(INSTANCES, 1)
+        .bind(encode::ints(filter.statuses.iter().copied()))
+        .bind(filter.after.map(|id| id.0))
+        .bind(or_all(filter.limit));
+    store.connections.read(command).await?.iter().map(summary).collect()
+}
+
+pub(super) async fn instance(store: &SqliteStore, id: InstanceId) -> Result<Option<InstanceSummary>, sqlx::Error> {
+    let command = Command::fixed(select_instances!("WHERE id = $1"), 1).bind(id.0);
+    store.connections.read(command).await?.first().map(summary).transpose()
+}
+
+pub(super) async fn history(store: &SqliteStore, id: InstanceId) -> Result<Vec<JournalRow>, sqlx::Error> {
+    let rows = store.connections.read(Command::fixed(HISTORY, 1).bind(id.0)).await?;
+    rows.iter().map(|row| journal_row(row, 0)).collect()
+}
+
+pub(super) async fn parked_of_type(
+    store: &SqliteStore,
+    event_type: &str,
+    limit: i64,
+) -> Result<Vec<NewParked>, sqlx::Error> {
+    let text = select_parked!("WHERE event_type = $1 ORDER BY rowid DESC LIMIT $2");
+    let command = Command::fixed(text, 1).bind(event_type).bind(or_all(limit));
+    store.connections.read(command).await?.iter().map(parked).collect()
+}
+
+/// Each expired event is a group of its own: claimed and reported, or, if somebody claims it first, neither.
+pub(super) async fn expire(store: &SqliteStore, code: &str, reason: &str, limit: i64) -> Result<u64, sqlx::Error> {
+    let text = select_parked!("WHERE expires_us <= $1 ORDER BY expires_us LIMIT $2");
+    let command = Command::fixed(text, 1).bind(store.clock.now_us()).bind(limit);
+    let mut batch = Batch::default();
+    for row in &store.connections.read(command).await? {
+        let parked = parked(row)?;
+        let letter = DeadLetter {
+            id: parked.id,
+            code: code.to_owned(),
+            reason: reason.to_owned(),
+            origin: format!("parked {}", parked.event_type),
+            content_type: None,
+            headers: Bytes::from_static(b"[]"),
+            body: parked.event,
+            at_us: 0,
+        };
+        batch.groups.push(Group { claims: vec![parked.id], dead: vec![letter], ..Group::default() });
+    }
+    let verdicts = commit::commit(store, &batch).await?;
+    Ok(verdicts.iter().filter(|verdict| **verdict == Verdict::Applied).count() as u64)
+}
+
+/// SQLite takes a negative limit for none.
+fn or_all(limit: i64) -> i64 {
+    if limit == 0 { -1 } else { limit }
+}
+
+fn letter(row: &SqliteRow) -> Result<DeadLetter, sqlx::Error> {
+    Ok(DeadLetter {
+        id: Hash16(row.try_get(0)?),
+        code: row.try_get(1)?,
+        reason: row.try_get(2)?,
+        origin: row.try_get(3)?,
+        content_type: row.try_get(4)?,
+        headers: bytes(row, 5)?,
+        body: bytes(row, 6)?,
+        at_us: row.try_get(7)?,
+    })
+}
+
+fn summary(row: &SqliteRow) -> Result<InstanceSummary, sqlx::Error> {
+    Ok(InstanceSummary {
+        id: InstanceId(row.try_get(0)?),
+        definition: row.try_get(1)?,
+        revision: row.try_get(2)?,
+        status: row.try_get(3)?,
+        business_key: row.try_get(4)?,
+        parent: row.try_get::<Option<_>, _>(5)?.map(InstanceId),
+        created_us: row.try_get(6)?,
+        updated_us: row.try_get(7)?,
+        ended_us: row.try_get(8)?,
+        state: bytes(row, 9)?,
+    })
+}
+
+fn parked(row: &SqliteRow) -> Result<NewParked, sqlx::Error> {
+    Ok(NewParked {
+        id: Hash16(row.try_get(0)?),
+        key: Hash16(row.try_get(1)?),
+        message: Hash16(row.try_get(2)?),
+        event_type: row.try_get(3)?,
+        expires_us: row.try_get(4)?,
+        event: bytes(row, 5)?,
+    })
+}

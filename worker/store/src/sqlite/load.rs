@@ -1,0 +1,164 @@
+//! What a batch needs to know before it decides, and the second looks for lost wake-ups (D3). Each is one statement, so one
+//! snapshot and one round trip; nothing here writes.
+
+use bytes::Bytes;
+use flagstop_schemas::{Hash16, InstanceId};
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
+
+use super::SqliteStore;
+use super::connection::Command;
+use super::encode;
+use crate::port::{DueTimer, Hit, LoadRequest, Loaded, LookRequest};
+use crate::rows::{InstanceRow, MailRow, Meeting};
+
+// `CROSS JOIN` fixes the order of the loops: the asked ids outside, an index inside.
+const LOAD: &str = "
+WITH hit AS MATERIALIZED (
+  SELECT b.key, b.instance, b.slot FROM json_each($2) j CROSS JOIN bookmarks b ON b.key = unhex(j.value)
+), who(id) AS MATERIALIZED (
+  SELECT unhex(value) FROM json_each($3) UNION SELECT instance FROM hit
+)
+SELECT 0, NULL, NULL, (SELECT value FROM meta WHERE name = 'catalogue'),
+       (SELECT at_us FROM journal ORDER BY seq DESC LIMIT 1), NULL
+UNION ALL
+SELECT 1, i.key, NULL, NULL, NULL, NULL FROM json_each($1) j CROSS JOIN inbox i ON i.key = unhex(j.value)
+UNION ALL
+SELECT 2, key, instance, slot, NULL, NULL FROM hit
+UNION ALL
+SELECT 3, i.id, NULL, i.definition, i.revision, i.state FROM who CROSS JOIN instances i ON i.id = who.id
+UNION ALL
+SELECT 4, m.instance, NULL, m.id, m.definition, m.stimulus FROM who CROSS JOIN mail m ON m.instance = who.id";
+
+/// Which of the five parts of `LOAD` a row comes from.
+mod part {
+    pub(super) const CLOCK: i64 = 0;
+    pub(super) const SEEN: i64 = 1;
+    pub(super) const HIT: i64 = 2;
+    pub(super) const INSTANCE: i64 = 3;
+}
+
+const LOOK: &str = "
+SELECT p.id, p.key, b.instance, b.slot, p.at_us, p.event
+FROM json_each($1) j CROSS JOIN parked p ON p.key = unhex(j.value) CROSS JOIN bookmarks b ON b.key = p.key
+WHERE b.since_us IS NULL OR p.at_us >= b.since_us
+ORDER BY p.rowid, b.instance, b.slot";
+
+const SWEEP: &str = "
+WITH page AS MATERIALIZED (SELECT id, key, at_us, event FROM parked WHERE id > $1 ORDER BY id LIMIT $2)
+SELECT p.id, p.key, b.instance, b.slot, p.at_us, CASE WHEN b.slot IS NULL THEN NULL ELSE p.event END
+FROM page p LEFT JOIN bookmarks b ON b.key = p.key AND (b.since_us IS NULL OR p.at_us >= b.since_us)
+ORDER BY p.id, b.instance, b.slot";
+
+const DUE: &str = "
+SELECT due_us, instance, slot FROM timers
+WHERE due_us <= $1 AND shard IN (SELECT value FROM json_each($2)) ORDER BY due_us LIMIT $3";
+
+const STALE: &str = "
+SELECT instance FROM mail WHERE at_us <= $1 AND shard IN (SELECT value FROM json_each($2))
+GROUP BY instance ORDER BY min(id) LIMIT $3";
+
+pub(super) async fn load(store: &SqliteStore, request: &LoadRequest) -> Result<Loaded, sqlx::Error> {
+    // Before the snapshot: an event that parks while this runs is never taken for older than the wait it meets.
+    let now_us = store.clock.now_us();
+    let command = Command::fixed(LOAD, 1)
+        .bind(encode::ids(request.messages.iter().map(|key| key.0)))
+        .bind(encode::ids(request.keys.iter().map(|key| key.0)))
+        .bind(encode::ids(request.instances.iter().map(|id| id.0)));
+    let mut loaded = Loaded { now_us, ..Loaded::default() };
+    for row in &store.connections.read(store.connections.counted(command)).await? {
+        match row.try_get(0)? {
+            part::CLOCK => {
+                loaded.catalogue = row.try_get(3)?;
+                let newest_us = row.try_get::<Option<i64>, _>(4)?.unwrap_or(0);
+                if newest_us > now_us {
+                    loaded.now_us = store.clock.at_least_us(newest_us);
+                }
+            }
+            part::SEEN => loaded.seen.push(Hash16(row.try_get(1)?)),
+            part::HIT => loaded.hits.push(Hit {
+                key: Hash16(row.try_get(1)?),
+                instance: InstanceId(row.try_get(2)?),
+                slot: row.try_get(3)?,
+            }),
+            part::INSTANCE => loaded.instances.push(InstanceRow {
+                id: InstanceId(row.try_get(1)?),
+                definition: row.try_get(3)?,
+                revision: row.try_get(4)?,
+                state: bytes(row, 5)?,
+            }),
+            _ => loaded.mail.push(MailRow {
+                instance: InstanceId(row.try_get(1)?),
+                id: row.try_get(3)?,
+                definition: row.try_get(4)?,
+                stimulus: bytes(row, 5)?,
+            }),
+        }
+    }
+    loaded.mail.sort_unstable_by_key(|mail| mail.id);
+    Ok(loaded)
+}
+
+pub(super) async fn look(store: &SqliteStore, request: &LookRequest) -> Result<Vec<Meeting>, sqlx::Error> {
+    let keys = request.parked.iter().chain(&request.bookmarks).map(|key| key.0);
+    let command = store.connections.counted(Command::fixed(LOOK, 1).bind(encode::ids(keys)));
+    store.connections.read(command).await?.iter().map(meeting).collect()
+}
+
+pub(super) async fn sweep(
+    store: &SqliteStore,
+    after: Option<Hash16>,
+    limit: i64,
+) -> Result<(Vec<Meeting>, Option<Hash16>), sqlx::Error> {
+    let after = after.map_or_else(Vec::new, |id| id.0.as_bytes().to_vec());
+    let mut meetings = Vec::new();
+    let (mut scanned, mut last) = (0, None);
+    for row in &store.connections.read(Command::fixed(SWEEP, 1).bind(after).bind(limit)).await? {
+        let id = Some(Hash16(row.try_get(0)?));
+        if id != last {
+            scanned += 1;
+            last = id;
+        }
+        if row.try_get::<Option<i64>, _>(3)?.is_some() {
+            meetings.push(meeting(row)?);
+        }
+    }
+    Ok((meetings, last.filter(|_| scanned >= limit)))
+}
+
+pub(super) async fn due_timers(store: &SqliteStore, shards: &[i16], limit: i64) -> Result<Vec<DueTimer>, sqlx::Error> {
+    let command = Command::fixed(DUE, 1).bind(store.clock.now_us()).bind(encode::ints(shards.iter().copied()));
+    let rows = store.connections.read(command.bind(limit)).await?;
+    let timer = |row: &SqliteRow| {
+        Ok(DueTimer { due_us: row.try_get(0)?, instance: InstanceId(row.try_get(1)?), slot: row.try_get(2)? })
+    };
+    rows.iter().map(timer).collect()
+}
+
+pub(super) async fn stale_mail(
+    store: &SqliteStore,
+    shards: &[i16],
+    age_us: i64,
+    limit: i64,
+) -> Result<Vec<InstanceId>, sqlx::Error> {
+    let before_us = store.clock.now_us().saturating_sub(age_us);
+    let command = Command::fixed(STALE, 1).bind(before_us).bind(encode::ints(shards.iter().copied()));
+    let rows = store.connections.read(command.bind(limit)).await?;
+    rows.iter().map(|row| row.try_get(0).map(InstanceId)).collect()
+}
+
+fn meeting(row: &SqliteRow) -> Result<Meeting, sqlx::Error> {
+    Ok(Meeting {
+        parked: Hash16(row.try_get(0)?),
+        key: Hash16(row.try_get(1)?),
+        instance: InstanceId(row.try_get(2)?),
+        slot: row.try_get(3)?,
+        parked_us: row.try_get(4)?,
+        event: bytes(row, 5)?,
+    })
+}
+
+/// A blob.
+pub(super) fn bytes(row: &SqliteRow, column: usize) -> Result<Bytes, sqlx::Error> {
+    row.try_get::<Vec<u8>, _>(column).map(Bytes::from)
+}

@@ -1,0 +1,202 @@
+//! Writes accepted groups: one statement per table that changes, all in one command. Judges nothing.
+
+use flagstop_schemas::InstanceId;
+
+use super::connection::Command;
+use super::encode::{Heap, Rows};
+use crate::port::{Group, InstanceWrite};
+use crate::rows::{DeadLetter, SHARDS, WorkerId};
+
+/// A group that may be written.
+#[derive(Debug)]
+pub(super) struct Accepted<'a> {
+    pub(super) group: &'a Group,
+    /// Those of its dead letters that are not there yet.
+    pub(super) letters: Vec<&'a DeadLetter>,
+}
+
+/// What the command does after writing.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Ending {
+    /// Ends the transaction.
+    Commit,
+    /// Ends the savepoint `one`.
+    Release,
+}
+
+/// The tables' rows in the order in which they are written: what goes before what comes.
+#[derive(Debug)]
+enum Part {
+    Inbox,
+    Claims,
+    MailGone,
+    Instances,
+    BookmarksGone,
+    Bookmarks,
+    TimersGone,
+    Timers,
+    EffectsGone,
+    Effects,
+    Journal,
+    Mail,
+    Parked,
+    Letters,
+}
+
+const PARTS: usize = 14;
+
+/// One statement per [`Part`]. `$1` is the time, `$2` the heap, `$3` the worker; each part's rows follow from `$4` on.
+const STATEMENTS: [&str; PARTS] = [
+    "INSERT INTO inbox (key, at_us) SELECT unhex(value ->> 0), $1 FROM json_each($4) WHERE true
+     ON CONFLICT (key) DO NOTHING",
+    "DELETE FROM parked WHERE id IN (SELECT unhex(value ->> 0) FROM json_each($5))",
+    "DELETE FROM mail WHERE id IN (SELECT value ->> 0 FROM json_each($6))",
+    "INSERT INTO instances (id, definition, revision, status, parent, created_us, updated_us, ended_us, business_key, state)
+     SELECT unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 3, unhex(value ->> 4), $1, $1,
+            CASE value ->> 5 WHEN 1 THEN $1 END,
+            CAST(substr($2, value ->> 6, value ->> 7) AS TEXT), substr($2, value ->> 8, value ->> 9)
+     FROM json_each($7) WHERE true
+     ON CONFLICT (id) DO UPDATE SET definition = excluded.definition, revision = excluded.revision,
+       status = excluded.status, updated_us = excluded.updated_us, state = excluded.state,
+       ended_us = CASE WHEN excluded.ended_us IS NULL THEN NULL ELSE coalesce(ended_us, excluded.ended_us) END",
+    "DELETE FROM bookmarks WHERE (key, instance, slot) IN
+       (SELECT unhex(value ->> 0), unhex(value ->> 1), value ->> 2 FROM json_each($8))",
+    "INSERT INTO bookmarks (key, instance, slot, since_us)
+     SELECT unhex(value ->> 0), unhex(value ->> 1), value ->> 2, value ->> 3 FROM json_each($9) WHERE true
+     ON CONFLICT (key, instance, slot) DO UPDATE SET since_us = excluded.since_us",
+    "DELETE FROM timers WHERE (due_us, instance, slot) IN
+       (SELECT value ->> 0, unhex(value ->> 1), value ->> 2 FROM json_each($10))",
+    "INSERT INTO timers (due_us, instance, slot, shard)
+     SELECT value ->> 0, unhex(value ->> 1), value ->> 2, value ->> 3 FROM json_each($11) WHERE true
+     ON CONFLICT (due_us, instance, slot) DO NOTHING",
+    "DELETE FROM effects WHERE (instance, slot) IN (SELECT unhex(value ->> 0), value ->> 1 FROM json_each($12))",
+    "INSERT INTO effects (instance, slot, owner, epoch, pointer)
+     SELECT unhex(value ->> 0), value ->> 1, $3, 1, CAST(substr($2, value ->> 2, value ->> 3) AS TEXT)
+     FROM json_each($13) WHERE true
+     ON CONFLICT (instance, slot) DO UPDATE SET owner = excluded.owner, epoch = 1, pointer = excluded.pointer",
+    "INSERT INTO journal (shard, instance, revision, definition, at_us, events)
+     SELECT value ->> 0, unhex(value ->> 1), value ->> 2, value ->> 3, $1, substr($2, value ->> 4, value ->> 5)
+     FROM json_each($14)",
+    "INSERT INTO mail (instance, shard, definition, at_us, stimulus)
+     SELECT unhex(value ->> 0), value ->> 1, value ->> 2, $1, substr($2, value ->> 3, value ->> 4) FROM json_each($15)",
+    "INSERT INTO parked (id, key, message, expires_us, event_type, at_us, event)
+     SELECT unhex(value ->> 0), unhex(value ->> 1), unhex(value ->> 2), value ->> 3,
+            CAST(substr($2, value ->> 4, value ->> 5) AS TEXT), $1, substr($2, value ->> 6, value ->> 7)
+     FROM json_each($16) WHERE true
+     ON CONFLICT (id) DO NOTHING",
+    "INSERT INTO dead_letters (id, at_us, code, reason, origin, content_type, headers, body)
+     SELECT unhex(value ->> 0), $1, CAST(substr($2, value ->> 1, value ->> 2) AS TEXT),
+            CAST(substr($2, value ->> 3, value ->> 4) AS TEXT), CAST(substr($2, value ->> 5, value ->> 6) AS TEXT),
+            CAST(substr($2, value ->> 7, value ->> 8) AS TEXT), substr($2, value ->> 9, value ->> 10),
+            substr($2, value ->> 11, value ->> 12)
+     FROM json_each($17)",
+];
+
+/// The rows of all parts.
+#[derive(Debug)]
+struct Sheet {
+    heap: Heap,
+    parts: [Rows; PARTS],
+}
+
+/// Makes the one command that writes all these groups.
+pub(super) fn command(groups: &[Accepted], worker: Option<WorkerId>, now_us: i64, ending: Ending) -> Command {
+    let mut sheet = Sheet { heap: Heap::new(), parts: std::array::from_fn(|_| Rows::new()) };
+    for accepted in groups {
+        sheet.group(accepted);
+    }
+    let mut text = String::new();
+    let mut statements = 1;
+    for (rows, statement) in sheet.parts.iter().zip(STATEMENTS) {
+        if !rows.is_empty() {
+            text.push_str(statement);
+            text.push(';');
+            statements += 1;
+        }
+    }
+    text.push_str(match ending {
+        Ending::Commit => "COMMIT",
+        Ending::Release => "RELEASE one",
+    });
+    let mut command =
+        Command::made(text, statements).bind(now_us).bind(sheet.heap.into_bytes()).bind(worker.map(|id| id.0));
+    for rows in sheet.parts {
+        command = command.bind(rows.into_json());
+    }
+    command
+}
+
+impl Sheet {
+    fn part(&mut self, part: Part) -> (&mut Rows, &mut Heap) {
+        (self.parts[part as usize].row(), &mut self.heap)
+    }
+
+    fn group(&mut self, accepted: &Accepted) {
+        let group = accepted.group;
+        for key in &group.inbox {
+            self.part(Part::Inbox).0.id(key.0);
+        }
+        for id in &group.claims {
+            self.part(Part::Claims).0.id(id.0);
+        }
+        for id in &group.mail {
+            self.part(Part::MailGone).0.int(*id);
+        }
+        for (id, write) in group.instance.iter().chain(&group.children) {
+            self.instance(*id, write);
+        }
+        for mail in &group.post {
+            let (rows, heap) = self.part(Part::Mail);
+            rows.id(mail.instance.0).int(mail.instance.shard(SHARDS)).int(mail.definition).bytes(heap, &mail.stimulus);
+        }
+        for event in &group.park {
+            let (rows, heap) = self.part(Part::Parked);
+            rows.id(event.id.0).id(event.key.0).id(event.message.0).int(event.expires_us);
+            rows.bytes(heap, event.event_type.as_bytes()).bytes(heap, &event.event);
+        }
+        for letter in &accepted.letters {
+            self.letter(letter);
+        }
+    }
+
+    fn instance(&mut self, id: InstanceId, write: &InstanceWrite) {
+        let (rows, heap) = self.part(Part::Instances);
+        rows.id(id.0).int(write.definition).int(write.revision + 1).int(write.status);
+        rows.id_or_null(write.parent.map(|parent| parent.0)).int(write.ended);
+        rows.text_or_null(heap, write.business_key.as_deref()).bytes(heap, &write.state);
+        for mark in &write.bookmarks.drop {
+            self.part(Part::BookmarksGone).0.id(mark.key.0).id(id.0).int(mark.slot);
+        }
+        for mark in &write.bookmarks.add {
+            self.part(Part::Bookmarks).0.id(mark.key.0).id(id.0).int(mark.slot).int_or_null(mark.since_us);
+        }
+        for timer in &write.timers.drop {
+            self.part(Part::TimersGone).0.int(timer.due_us).id(id.0).int(timer.slot);
+        }
+        for timer in &write.timers.add {
+            self.part(Part::Timers).0.int(timer.due_us).id(id.0).int(timer.slot).int(id.shard(SHARDS));
+        }
+        for effect in &write.effects.drop {
+            self.part(Part::EffectsGone).0.id(id.0).int(effect.slot);
+        }
+        for effect in &write.effects.add {
+            let (rows, heap) = self.part(Part::Effects);
+            rows.id(id.0).int(effect.slot).bytes(heap, effect.pointer.as_bytes());
+        }
+        self.journal(id, write.revision + 1, write.definition, &write.events);
+    }
+
+    fn letter(&mut self, letter: &DeadLetter) {
+        let (rows, heap) = self.part(Part::Letters);
+        rows.id(letter.id.0).bytes(heap, letter.code.as_bytes()).bytes(heap, letter.reason.as_bytes());
+        rows.bytes(heap, letter.origin.as_bytes()).text_or_null(heap, letter.content_type.as_deref());
+        rows.bytes(heap, &letter.headers).bytes(heap, &letter.body);
+        // The relay publishes it because of this row; it is nobody's transition.
+        self.journal(InstanceId(letter.id.0), 0, 0, &[]);
+    }
+
+    fn journal(&mut self, id: InstanceId, revision: i32, definition: i32, events: &[u8]) {
+        let (rows, heap) = self.part(Part::Journal);
+        rows.int(id.shard(SHARDS)).id(id.0).int(revision).int(definition).bytes(heap, events);
+    }
+}
