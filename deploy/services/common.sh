@@ -200,7 +200,7 @@ pid_from_file() {
   [ -f "$1" ] || return 1
   pid=$(head -n 1 "$1" | tr -dc '0-9')
   [ -n "$pid" ] && process_lives "$pid" || return 1
-  [ -z "$2" ] || ps -ww -o args= -p "$pid" 2>/dev/null | grep -qF -- "$2" || return 1
+  [ -z "$2" ] || tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | LC_ALL=C grep -qF -- "$2" || return 1
   echo "$pid"
 }
 
@@ -226,13 +226,13 @@ raise_open_files() {
   ulimit -Sn "$most" 2>/dev/null || true
 }
 
-# `detach LOG COMMAND…` starts a daemon that outlives this script and its terminal, keeps none of its files open, and
-# prints the daemon's process id.
+# `detach FOLDER LOG COMMAND…` starts a daemon in FOLDER that outlives this script and its terminal, keeps none of its
+# files open, and prints the daemon's process id.
 detach() {
-  local log=$1
-  shift
+  local folder=$1 log=$2
+  shift 2
   (
-    cd /
+    cd -- "$folder"
     raise_open_files
     exec 9>&-
     setsid nohup "$@" >>"$log" 2>&1 </dev/null &
@@ -354,7 +354,8 @@ service_main() {
     esac
   done
   [ -n "$data" ] || data=$PROJECT_ROOT/.services/$SERVICE
-  [[ $data = /* ]] || data=$PWD/$data
+  # One folder, one name: a running process is known by it.
+  data=$(realpath -m -- "$data")
   find_data "$data"
   case $command in
     install | start | help | --help | -h | "") ;;
