@@ -125,8 +125,9 @@ give_to_user() {
   chmod 700 "$1"
 }
 
-# The folder that was asked for may lie where the service's user cannot go (a checkout in root's home). Then the data
-# lives in a temporary folder, and a file `moved-to` in the chosen one remembers where.
+# The folder that was asked for may lie where the service's user cannot go (a checkout in root's home), or its path may
+# have characters that a server trips over (RabbitMQ over an apostrophe, Java over anything but ASCII where no locale is
+# set). Then the data lives in a temporary folder, and a file `moved-to` in the chosen one remembers where.
 find_data() {
   DATA=$1
   [ ! -f "$1/moved-to" ] || DATA=$(head -n 1 "$1/moved-to")
@@ -142,7 +143,7 @@ make_data() {
   mkdir -p "$chosen"
   DATA=$chosen
   give_to_user "$DATA"
-  if ! usable_by_user "$DATA"; then
+  if [[ $DATA = *[!A-Za-z0-9/._+@,=-]* ]] || ! usable_by_user "$DATA"; then
     for base in "${TMPDIR:-/tmp}" /tmp; do
       DATA=$(mktemp -d "$base/flagstop-$SERVICE.XXXXXX")
       give_to_user "$DATA"
@@ -150,9 +151,9 @@ make_data() {
       rmdir "$DATA"
       DATA=""
     done
-    [ -n "$DATA" ] || die "user $SERVICE_USER can use neither $chosen nor a folder under /tmp; choose another one with --data"
+    [ -n "$DATA" ] || die "the server can use neither $chosen nor a folder under /tmp; choose another one with --data"
     printf '%s\n' "$DATA" >"$chosen/moved-to"
-    say "user $SERVICE_USER cannot reach $chosen; the data lives in $DATA"
+    say "the server cannot work in $chosen (its user cannot go there, or its path has special characters); the data lives in $DATA"
   fi
   printf '%s\n' "$SERVICE" >"$DATA/flagstop-service"
 }
