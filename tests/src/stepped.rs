@@ -1,0 +1,225 @@
+//! A store that stops before and after each call of the hot path until the test lets it go on: interleavings of
+//! several workers are played step by step, not by luck.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use flagstop_schemas::{Hash16, InstanceId};
+use flagstop_store::StoreError;
+use flagstop_store::port::{
+    Batch, Beat, Counters, Cursor, DueTimer, InstanceFilter, LoadRequest, Loaded, LookRequest, Page, SchemaState,
+    Store, Verdict,
+};
+use flagstop_store::rows::{
+    DeadLetter, DefinitionNumber, DefinitionRow, EffectLease, InstanceSummary, JournalRow, Meeting, NewParked,
+    WorkerId,
+};
+use tokio::sync::{Notify, Semaphore};
+
+/// The calls at which a stepped store stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// [`Store::load`]
+    Load,
+    /// [`Store::commit`]
+    Commit,
+    /// [`Store::look`]
+    Look,
+}
+
+/// Wraps a store. While [`Stepped::hold`] is on, each step waits for a permit of [`Stepped::step`].
+#[derive(Debug)]
+pub struct Stepped {
+    inner: Arc<dyn Store>,
+    held: Mutex<bool>,
+    permits: Semaphore,
+    waiting: Mutex<Option<Step>>,
+    changed: Notify,
+    lost_answers: AtomicU32,
+}
+
+impl Stepped {
+    /// Wraps `inner`, not held.
+    #[must_use]
+    pub fn new(inner: Arc<dyn Store>) -> Arc<Self> {
+        Arc::new(Self {
+            inner,
+            held: Mutex::new(false),
+            permits: Semaphore::new(0),
+            waiting: Mutex::new(None),
+            changed: Notify::new(),
+            lost_answers: AtomicU32::new(0),
+        })
+    }
+
+    /// From now on each step waits.
+    pub fn hold(&self) {
+        self.permits.forget_permits(usize::MAX >> 4);
+        *self.held.lock().unwrap() = true;
+    }
+
+    /// Lets everything flow again.
+    pub fn release(&self) {
+        *self.held.lock().unwrap() = false;
+        self.permits.add_permits(1_000);
+    }
+
+    /// Waits until the worker stands before its next step, lets it make this one, and waits until it is made.
+    /// `None`: the worker has nothing to do within a short while.
+    pub async fn step(&self) -> Option<Step> {
+        let arrived = tokio::time::timeout(std::time::Duration::from_millis(300), async {
+            loop {
+                let changed = self.changed.notified();
+                if let Some(step) = *self.waiting.lock().unwrap() {
+                    return step;
+                }
+                changed.await;
+            }
+        });
+        let step = arrived.await.ok()?;
+        self.permits.add_permits(1);
+        loop {
+            let changed = self.changed.notified();
+            if self.waiting.lock().unwrap().is_none() {
+                return Some(step);
+            }
+            changed.await;
+        }
+    }
+
+    /// The next `count` commits are carried out, and their answers lost.
+    pub fn lose_answers(&self, count: u32) {
+        self.lost_answers.store(count, Ordering::SeqCst);
+    }
+
+    async fn at<T>(&self, step: Step, call: impl Future<Output = T>) -> T {
+        if !*self.held.lock().unwrap() {
+            return call.await;
+        }
+        *self.waiting.lock().unwrap() = Some(step);
+        self.changed.notify_waiters();
+        let permit = self.permits.acquire().await.expect("never closed");
+        permit.forget();
+        let done = call.await;
+        *self.waiting.lock().unwrap() = None;
+        self.changed.notify_waiters();
+        done
+    }
+}
+
+#[async_trait]
+impl Store for Stepped {
+    async fn load(&self, request: &LoadRequest) -> Result<Loaded, StoreError> {
+        self.at(Step::Load, self.inner.load(request)).await
+    }
+
+    async fn commit(&self, batch: &Batch) -> Result<Vec<Verdict>, StoreError> {
+        let verdicts = self.at(Step::Commit, self.inner.commit(batch)).await?;
+        let lose = self.lost_answers.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        match lose {
+            Ok(_) => Err(StoreError::Unreachable("the answer was lost".into())),
+            Err(_) => Ok(verdicts),
+        }
+    }
+
+    async fn look(&self, request: &LookRequest) -> Result<Vec<Meeting>, StoreError> {
+        self.at(Step::Look, self.inner.look(request)).await
+    }
+
+    fn counters(&self) -> Counters {
+        self.inner.counters()
+    }
+
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+
+    async fn migrate(&self) -> Result<Vec<String>, StoreError> {
+        self.inner.migrate().await
+    }
+
+    async fn schema(&self) -> Result<SchemaState, StoreError> {
+        self.inner.schema().await
+    }
+
+    async fn deploy(&self, definitions: &[DefinitionRow]) -> Result<Vec<DefinitionRow>, StoreError> {
+        self.inner.deploy(definitions).await
+    }
+
+    async fn definitions(&self, after: DefinitionNumber) -> Result<(i64, Vec<DefinitionRow>), StoreError> {
+        self.inner.definitions(after).await
+    }
+
+    async fn sweep(&self, after: Option<Hash16>, limit: i64) -> Result<(Vec<Meeting>, Option<Hash16>), StoreError> {
+        self.inner.sweep(after, limit).await
+    }
+
+    async fn expire_parked(&self, code: &str, reason: &str, limit: i64) -> Result<u64, StoreError> {
+        self.inner.expire_parked(code, reason, limit).await
+    }
+
+    async fn due_timers(&self, shards: &[i16], limit: i64) -> Result<Vec<DueTimer>, StoreError> {
+        self.inner.due_timers(shards, limit).await
+    }
+
+    async fn stale_mail(&self, shards: &[i16], age_us: i64, limit: i64) -> Result<Vec<InstanceId>, StoreError> {
+        self.inner.stale_mail(shards, age_us, limit).await
+    }
+
+    async fn beat(&self, worker: WorkerId, lease_us: i64) -> Result<Beat, StoreError> {
+        self.inner.beat(worker, lease_us).await
+    }
+
+    async fn leave(&self, worker: WorkerId) -> Result<(), StoreError> {
+        self.inner.leave(worker).await
+    }
+
+    async fn adopt(&self, worker: WorkerId, limit: i64) -> Result<Vec<EffectLease>, StoreError> {
+        self.inner.adopt(worker, limit).await
+    }
+
+    async fn held(&self, worker: WorkerId) -> Result<Vec<EffectLease>, StoreError> {
+        self.inner.held(worker).await
+    }
+
+    async fn read(&self, worker: WorkerId, limit: i64) -> Result<Vec<Page>, StoreError> {
+        self.inner.read(worker, limit).await
+    }
+
+    async fn save(&self, worker: WorkerId, cursors: &[Cursor]) -> Result<(), StoreError> {
+        self.inner.save(worker, cursors).await
+    }
+
+    async fn quarantine(&self, instance: InstanceId, revision: i32, reason: &str) -> Result<(), StoreError> {
+        self.inner.quarantine(instance, revision, reason).await
+    }
+
+    async fn quarantined(&self) -> Result<Vec<(InstanceId, i32, String)>, StoreError> {
+        self.inner.quarantined().await
+    }
+
+    async fn dead_letters(&self, ids: &[Hash16]) -> Result<Vec<DeadLetter>, StoreError> {
+        self.inner.dead_letters(ids).await
+    }
+
+    async fn list_dead_letters(&self, limit: i64) -> Result<Vec<DeadLetter>, StoreError> {
+        self.inner.list_dead_letters(limit).await
+    }
+
+    async fn list_instances(&self, filter: &InstanceFilter) -> Result<Vec<InstanceSummary>, StoreError> {
+        self.inner.list_instances(filter).await
+    }
+
+    async fn instance(&self, id: InstanceId) -> Result<Option<InstanceSummary>, StoreError> {
+        self.inner.instance(id).await
+    }
+
+    async fn history(&self, id: InstanceId) -> Result<Vec<JournalRow>, StoreError> {
+        self.inner.history(id).await
+    }
+
+    async fn parked_of_type(&self, event_type: &str, limit: i64) -> Result<Vec<NewParked>, StoreError> {
+        self.inner.parked_of_type(event_type, limit).await
+    }
+}
