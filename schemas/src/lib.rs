@@ -3,9 +3,18 @@
 //! Every other crate may depend on this one; it depends on none of them.
 
 mod event;
+mod files;
 mod ids;
+pub mod journal;
+mod kind;
+mod render;
 mod status;
+mod validate;
 
 pub use event::{AttributeError, CloudEvent, Data};
+pub use files::{cli_schema, schema_files};
 pub use ids::{Hash16, InstanceId, message_key};
+pub use kind::Scope;
+pub use render::{render, routing_key};
 pub use status::{Entry, Header, StatusEvent, StatusKind};
+pub use validate::{Validators, Violation};

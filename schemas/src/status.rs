@@ -2,41 +2,43 @@
 
 use serde_json::value::RawValue;
 
-/// The types of status events. The wire type is `io.serverlessworkflow.{workflow,task}.<what>.v1`.
+/// The types of status events. The wire type is `io.serverlessworkflow.{workflow,task}.<what>.v1`; the numbers are what
+/// the journal keeps and never change their meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
 pub enum StatusKind {
     /// `io.serverlessworkflow.workflow.started.v1`
-    WorkflowStarted,
+    WorkflowStarted = 1,
     /// `io.serverlessworkflow.workflow.suspended.v1`
-    WorkflowSuspended,
+    WorkflowSuspended = 2,
     /// `io.serverlessworkflow.workflow.resumed.v1`
-    WorkflowResumed,
+    WorkflowResumed = 3,
     /// `io.serverlessworkflow.workflow.correlation-started.v1`
-    WorkflowCorrelationStarted,
+    WorkflowCorrelationStarted = 4,
     /// `io.serverlessworkflow.workflow.correlation-completed.v1`
-    WorkflowCorrelationCompleted,
+    WorkflowCorrelationCompleted = 5,
     /// `io.serverlessworkflow.workflow.cancelled.v1`
-    WorkflowCancelled,
+    WorkflowCancelled = 6,
     /// `io.serverlessworkflow.workflow.faulted.v1`
-    WorkflowFaulted,
+    WorkflowFaulted = 7,
     /// `io.serverlessworkflow.workflow.completed.v1`
-    WorkflowCompleted,
+    WorkflowCompleted = 8,
     /// `io.serverlessworkflow.task.created.v1`
-    TaskCreated,
+    TaskCreated = 9,
     /// `io.serverlessworkflow.task.started.v1`
-    TaskStarted,
+    TaskStarted = 10,
     /// `io.serverlessworkflow.task.suspended.v1`
-    TaskSuspended,
+    TaskSuspended = 11,
     /// `io.serverlessworkflow.task.resumed.v1`
-    TaskResumed,
+    TaskResumed = 12,
     /// `io.serverlessworkflow.task.retried.v1`
-    TaskRetried,
+    TaskRetried = 13,
     /// `io.serverlessworkflow.task.cancelled.v1`
-    TaskCancelled,
+    TaskCancelled = 14,
     /// `io.serverlessworkflow.task.faulted.v1`
-    TaskFaulted,
+    TaskFaulted = 15,
     /// `io.serverlessworkflow.task.completed.v1`
-    TaskCompleted,
+    TaskCompleted = 16,
 }
 
 /// One status event as the engine decides it; what its workflow is stands once in the journal row's [`Header`].
