@@ -15,6 +15,8 @@ pub(crate) struct Handover<T> {
     filled: Notify,
     /// Wakes a filling thread.
     room: Condvar,
+    /// Wakes a filling task.
+    taken: Notify,
     capacity: usize,
 }
 
@@ -30,6 +32,7 @@ impl<T> Handover<T> {
             inner: Mutex::new(Inner { items: VecDeque::new(), closed: false }),
             filled: Notify::new(),
             room: Condvar::new(),
+            taken: Notify::new(),
             capacity: capacity.max(1),
         }
     }
@@ -56,6 +59,31 @@ impl<T> Handover<T> {
         Ok(())
     }
 
+    /// Waits for room as long as it takes. For one filling task.
+    pub(crate) async fn push_waiting(&self, item: T) {
+        loop {
+            {
+                let mut inner = self.lock();
+                if inner.items.len() < self.capacity || inner.closed {
+                    inner.items.push_back(item);
+                    break;
+                }
+            }
+            self.taken.notified().await;
+        }
+        self.filled.notify_one();
+    }
+
+    /// Adds an item; when full, answers the oldest instead of keeping it: for those who only watch.
+    pub(crate) fn push_dropping_oldest(&self, item: T) -> Option<T> {
+        let mut inner = self.lock();
+        let oldest = (inner.items.len() >= self.capacity).then(|| inner.items.pop_front()).flatten();
+        inner.items.push_back(item);
+        drop(inner);
+        self.filled.notify_one();
+        oldest
+    }
+
     /// Takes what is there, at most `max`, waiting for the first. Empty only when closed and drained. Cancel-safe:
     /// nothing is taken before the call returns.
     pub(crate) async fn pop(&self, max: usize) -> Vec<T> {
@@ -66,7 +94,7 @@ impl<T> Handover<T> {
                 if count > 0 {
                     let taken = inner.items.drain(..count).collect();
                     drop(inner);
-                    self.room.notify_all();
+                    self.make_room();
                     return taken;
                 }
                 if inner.closed {
@@ -81,14 +109,14 @@ impl<T> Handover<T> {
     /// Throws away what `keep` doesn't want: deliveries that somebody else will get.
     pub(crate) fn retain(&self, keep: impl FnMut(&T) -> bool) {
         self.lock().items.retain(keep);
-        self.room.notify_all();
+        self.make_room();
     }
 
     /// Nothing more comes; the taker gets what is left.
     pub(crate) fn close(&self) {
         self.lock().closed = true;
         self.filled.notify_one();
-        self.room.notify_all();
+        self.make_room();
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -97,6 +125,11 @@ impl<T> Handover<T> {
 
     pub(crate) fn capacity(&self) -> usize {
         self.capacity
+    }
+
+    fn make_room(&self) {
+        self.room.notify_all();
+        self.taken.notify_one();
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner<T>> {

@@ -9,6 +9,7 @@ mod config;
 mod embedded;
 mod handover;
 mod kafka;
+mod outgoing;
 pub mod port;
 mod rabbitmq;
 

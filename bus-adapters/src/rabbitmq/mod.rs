@@ -1,7 +1,119 @@
-//! stub
-use crate::config::BusConfig;
-use crate::port::{Bus, BusError};
+//! RabbitMQ over AMQP 0-9-1. Two connections, because a broker short of resources blocks a publishing connection whole,
+//! acknowledgements included.
+//!
+//! ```text
+//! publish ─▶ exchanges in, status, out, dead       (connection "publish", a channel per call)
+//! queue work ─▶ consumer task ─▶ recv … ack         (connection "consume")
+//! ```
+
+mod consumer;
+mod ledger;
+mod link;
+mod publisher;
+mod subscription;
+mod topology;
+mod wire;
+
 use std::sync::Arc;
-pub(crate) fn open(_: &str, _: &BusConfig) -> Result<Arc<dyn Bus>, BusError> {
-    Err(BusError::Unreachable("not yet".into()))
+
+use async_trait::async_trait;
+use lapin::uri::AMQPUri;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use self::link::Link;
+use self::publisher::Publisher;
+use crate::config::{BusConfig, without_password};
+use crate::port::{Bus, BusError, Channel, Consumer, Outgoing, PublishError, Subscription};
+
+pub(crate) fn open(url: &str, config: &BusConfig) -> Result<Arc<dyn Bus>, BusError> {
+    let mut uri: AMQPUri = url.parse().map_err(|why| {
+        BusError::Url(format!(
+            "`{}` is not an AMQP URL: {why}; write amqp://user:password@host:5672/vhost, special characters percent-encoded",
+            without_password(url)
+        ))
+    })?;
+    // The first provider that is installed wins; a second attempt is no error.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    uri.query.heartbeat.get_or_insert(config.heartbeat_s);
+    uri.query.connection_timeout.get_or_insert(config.connect_timeout_ms);
+    Ok(Arc::new(RabbitMq {
+        publisher: Publisher::new(Link::start(&uri, "publish", config), config),
+        consuming: Arc::new(Link::start(&uri, "consume", config)),
+        tasks: TaskTracker::new(),
+        end: CancellationToken::new(),
+        config: config.clone(),
+    }))
+}
+
+#[derive(Debug)]
+struct RabbitMq {
+    publisher: Publisher,
+    consuming: Arc<Link>,
+    /// Consumers and subscriptions.
+    tasks: TaskTracker,
+    end: CancellationToken,
+    config: BusConfig,
+}
+
+#[async_trait]
+impl Bus for RabbitMq {
+    async fn prepare(&self, declare: bool) -> Result<(), BusError> {
+        let connection = self.consuming.up_in_time().await?;
+        if declare {
+            topology::declare(&connection, &self.config).await
+        } else {
+            topology::verify(&connection, &self.config).await
+        }
+    }
+
+    async fn consume(&self) -> Result<Box<dyn Consumer>, BusError> {
+        self.consuming.up_in_time().await?;
+        let queue = self.config.prefixed(&self.config.names.work);
+        let (consumer, worker) =
+            consumer::consumer(Arc::clone(&self.consuming), queue, self.config.prefetch, self.end.child_token());
+        let (started, start) = oneshot::channel();
+        self.tasks.spawn(worker.run(started));
+        start.await.unwrap_or_else(|_| Err(BusError::Unreachable("the bus is closed".into())))?;
+        Ok(consumer)
+    }
+
+    async fn publish(&self, messages: &[Outgoing]) -> Vec<Result<(), PublishError>> {
+        self.publisher.publish(messages).await
+    }
+
+    async fn subscribe(&self, channel: Channel) -> Result<Box<dyn Subscription>, BusError> {
+        let connection = self.consuming.up_in_time().await?;
+        let name = self.config.exchange(channel);
+        let failed = |why: &dyn std::fmt::Display| {
+            BusError::Topology(format!(
+                "the exchange `{name}` can't be followed: {why}; is it there, and may the user read it?"
+            ))
+        };
+        let exchange = wire::short(&name).ok_or_else(|| failed(&"its name is longer than 255 bytes"))?;
+        let link = Arc::clone(&self.consuming);
+        let lag_max = self.config.subscription_messages_max;
+        let subscribed = subscription::subscribe(link, &connection, exchange, lag_max, self.end.child_token()).await;
+        let (subscription, feed) = subscribed.map_err(|why| failed(&why))?;
+        self.tasks.spawn(feed.run());
+        Ok(subscription)
+    }
+
+    async fn close(&self) {
+        self.publisher.close().await;
+        self.end.cancel();
+        self.tasks.close();
+        let ended = async {
+            self.tasks.wait().await;
+            self.consuming.close().await;
+        };
+        if tokio::time::timeout(self.config.close_timeout(), ended).await.is_err() {
+            tracing::warn!("RabbitMQ did not answer while closing; its connections are dropped");
+        }
+    }
+
+    fn healthy(&self) -> bool {
+        self.publisher.is_up() && self.consuming.current().is_some()
+    }
 }
