@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use flagstop_schemas::{Hash16, InstanceId};
-use flagstop_store::StoreError;
+use flagstop_store::port::StoreError;
 use flagstop_store::port::{
     Batch, Beat, Counters, Cursor, DueTimer, InstanceFilter, LoadRequest, Loaded, LookRequest, Page, SchemaState,
     Store, Verdict,

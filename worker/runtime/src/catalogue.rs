@@ -5,8 +5,8 @@ use std::sync::{Arc, RwLock};
 
 use flagstop_engine::{Event, Filter, Limits, Plan};
 use flagstop_schemas::Hash16;
-use flagstop_store::StoreError;
 use flagstop_store::port::Store;
+use flagstop_store::port::StoreError;
 use flagstop_store::rows::{DefinitionNumber, DefinitionRow};
 
 /// One definition, ready to run.
@@ -99,7 +99,8 @@ impl Catalogue {
                     namespace = row.namespace,
                     name = row.name,
                     version = row.version,
-                    "this build can't compile a deployed definition; its instances are left to other workers: {why}"
+                    "this build can't compile a deployed definition; its instances are left to other workers: {}",
+                    why.render(&row.name, &String::from_utf8_lossy(&row.source))
                 ),
             }
         }

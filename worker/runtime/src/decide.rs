@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use flagstop_engine::api::{Effect, Env, Rejected, Stimulus};
-use flagstop_engine::{Event, SnapshotError, value};
+use flagstop_engine::{Event, value};
 use flagstop_schemas::{Hash16, InstanceId};
 use flagstop_store::port::{Group, Loaded};
 use flagstop_store::rows::{DefinitionNumber, MailRow, Meeting, NewMail, NewParked};
@@ -133,8 +133,8 @@ impl Decider<'_> {
     fn open(&mut self, loaded: &Loaded) {
         for row in &loaded.instances {
             let work = match self.ground.catalogue.by_number(row.definition) {
-                Some(deployed) => Work::open(row, deployed.clone()),
-                None => Err(SnapshotError::Newer),
+                Some(deployed) => Work::open(row, deployed.clone()).map_err(|why| why.to_string()),
+                None => Err("this build has no plan for its definition".to_owned()),
             };
             match work {
                 Ok(work) => {
@@ -226,7 +226,8 @@ impl Decider<'_> {
                 Err(_) => {}
             }
         }
-        let parked = self.parked(flagstop_schemas::message_key(&event.envelope().source, &event.envelope().id), event, &keys);
+        let parked =
+            self.parked(flagstop_schemas::message_key(&event.envelope().source, &event.envelope().id), event, &keys);
         if let Some(work) = self.works.get_mut(&instance) {
             work.group.park.extend(parked);
         }
@@ -417,7 +418,8 @@ impl Decider<'_> {
     fn command(&mut self, index: usize, key: Hash16, command: &StartCommand, message: &Message) {
         let named = self.ground.catalogue.named(&command.namespace, &command.name, command.version.as_deref());
         let Some(deployed) = named.cloned() else {
-            let wanted = format!("{}/{} {}", command.namespace, command.name, command.version.as_deref().unwrap_or("(newest)"));
+            let wanted =
+                format!("{}/{} {}", command.namespace, command.name, command.version.as_deref().unwrap_or("(newest)"));
             let mut known: Vec<String> = self.ground.catalogue.names().collect();
             known.sort_unstable();
             known.truncate(10);

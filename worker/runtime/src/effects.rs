@@ -125,7 +125,8 @@ impl Effects {
 
     async fn http(&self, request: HttpRequest) -> Result<EffectOutcome, String> {
         let HttpRequest { method, url, headers, body } = request;
-        let method = reqwest::Method::from_bytes(method.as_bytes()).map_err(|_| format!("`{method}` is no HTTP method"))?;
+        let method =
+            reqwest::Method::from_bytes(method.as_bytes()).map_err(|_| format!("`{method}` is no HTTP method"))?;
         let mut call = self.client.request(method, &url);
         for (name, value) in &headers {
             call = call.header(name, value);

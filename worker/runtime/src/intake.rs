@@ -117,7 +117,10 @@ fn command(event: &CloudEvent) -> Result<StartCommand, (&'static str, String)> {
         ));
     }
     let Data::Json(data) = &event.data else {
-        return Err(("FS-COMMAND-INVALID", "the start command needs JSON data: {namespace, name, version?, input?}".into()));
+        return Err((
+            "FS-COMMAND-INVALID",
+            "the start command needs JSON data: {namespace, name, version?, input?}".into(),
+        ));
     };
     let mut command: StartCommand = serde_json::from_slice(data)
         .map_err(|e| ("FS-COMMAND-INVALID", format!("the start command's data is invalid: {e}")))?;

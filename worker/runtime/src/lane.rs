@@ -9,7 +9,7 @@ use std::time::Duration;
 use flagstop_bus::port::{Acker, Delivery, Token};
 use flagstop_engine::api::Env;
 use flagstop_schemas::InstanceId;
-use flagstop_store::StoreError;
+use flagstop_store::port::StoreError;
 use flagstop_store::port::{Batch, Group, LoadRequest, Loaded, LookRequest, Verdict};
 use flagstop_store::rows::{EffectLease, Meeting};
 use rand::RngExt as _;
@@ -166,9 +166,8 @@ impl Lane {
             if loaded.catalogue <= catalogue.version {
                 return (catalogue, routes, loaded);
             }
-            let refresh = || {
-                self.shared.catalogues.refresh(&*self.shared.store, loaded.catalogue, &self.shared.options.engine)
-            };
+            let refresh =
+                || self.shared.catalogues.refresh(&*self.shared.store, loaded.catalogue, &self.shared.options.engine);
             self.until_reached("refresh of the catalogue", refresh).await;
         }
     }
@@ -317,7 +316,8 @@ impl Lane {
                 Ok(done) => return done,
                 Err(why) => tracing::warn!("the store's {what} failed, tried again in {pause:?}: {why}"),
             }
-            tokio::time::sleep(pause.mul_f64(rand::rng().random_range(0.5..1.0))).await;
+            let jittered = pause.mul_f64(rand::rng().random_range(0.5..1.0));
+            tokio::time::sleep(jittered).await;
             pause = (pause * 2).min(STORE_RETRY.1);
         }
     }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use flagstop_engine::Instance;
 use flagstop_engine::api::Env;
 use flagstop_schemas::{Hash16, InstanceId};
-use flagstop_store::StoreError;
 use flagstop_store::port::LoadRequest;
+use flagstop_store::port::StoreError;
 use flagstop_store::rows::InstanceRow;
 use tokio::sync::mpsc::Sender;
 use tokio_util::sync::CancellationToken;
@@ -42,7 +42,10 @@ impl Recovery {
         let mut swept_to = None;
         while !stop.is_cancelled() {
             if let Err(why) = self.beat().await {
-                tracing::warn!("no sign of life could be given, tried again; others take over after {} ms: {why}", self.shared.options.lease_ms);
+                tracing::warn!(
+                    "no sign of life could be given, tried again; others take over after {} ms: {why}",
+                    self.shared.options.lease_ms
+                );
             }
             if swept.elapsed() >= sweep_every {
                 swept = Instant::now();
@@ -107,12 +110,7 @@ impl Recovery {
         let loaded = self.shared.store.load(&LoadRequest { instances, ..LoadRequest::default() }).await?;
         let rows: HashMap<InstanceId, InstanceRow> = loaded.instances.into_iter().map(|row| (row.id, row)).collect();
         let catalogue = self.shared.catalogues.current();
-        let env = Env {
-            now_us,
-            seed: 0,
-            secrets: &self.shared.secrets.by_name,
-            limits: &self.shared.options.engine,
-        };
+        let env = Env { now_us, seed: 0, secrets: &self.shared.secrets.by_name, limits: &self.shared.options.engine };
         for lease in leases {
             let Some(row) = rows.get(&lease.instance) else { continue };
             let Some(deployed) = catalogue.by_number(row.definition) else { continue };

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use flagstop_bus::port::{Channel, Content, Outgoing, PublishError};
 use flagstop_schemas::{CloudEvent, Entry, Hash16, InstanceId, Validators, journal, render, routing_key};
-use flagstop_store::StoreError;
 use flagstop_store::port::Cursor;
+use flagstop_store::port::StoreError;
 use flagstop_store::rows::{DeadLetter, JournalRow};
 use tokio_util::sync::CancellationToken;
 
@@ -97,7 +97,11 @@ impl Relay {
         let behind = lag_us > i64::try_from(self.shared.options.relay_lag_max_ms).unwrap_or(i64::MAX / 1_000) * 1_000;
         if self.shared.behind.swap(behind, Ordering::Relaxed) != behind {
             let lag_s = lag_us / 1_000_000;
-            tracing::warn!(lag_s, behind, "the relay's lag passed its watermark; while behind, no new messages are taken");
+            tracing::warn!(
+                lag_s,
+                behind,
+                "the relay's lag passed its watermark; while behind, no new messages are taken"
+            );
         }
     }
 

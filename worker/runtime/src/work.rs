@@ -164,7 +164,8 @@ impl Work {
             }
         }
         let in_flight = &self.now.effects;
-        let effects = self.effects.into_values().filter(|e| in_flight.iter().any(|(slot, _)| *slot == e.slot)).collect();
+        let effects =
+            self.effects.into_values().filter(|e| in_flight.iter().any(|(slot, _)| *slot == e.slot)).collect();
         Folded { group: self.group, items: self.items, effects, bookmarked }
     }
 }
@@ -185,7 +186,8 @@ fn effect_row((slot, pointer): &(i64, String)) -> EffectRow {
 fn diff<T: Ord + Clone>(mut before: Vec<T>, mut after: Vec<T>) -> Diff<T> {
     before.sort_unstable();
     after.sort_unstable();
-    let missing = |rows: &[T], from: &[T]| rows.iter().filter(|row| from.binary_search(row).is_err()).cloned().collect();
+    let missing =
+        |rows: &[T], from: &[T]| rows.iter().filter(|row| from.binary_search(row).is_err()).cloned().collect();
     Diff { add: missing(&after, &before), drop: missing(&before, &after) }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use flagstop_bus::port::{Acker, Bus, BusError};
 use flagstop_schemas::Validators;
-use flagstop_store::StoreError;
+use flagstop_store::port::StoreError;
 use flagstop_store::port::{SchemaState, Store};
 use flagstop_store::rows::WorkerId;
 use tokio::sync::mpsc::channel;
@@ -183,4 +183,3 @@ impl Drop for Worker {
 fn poke_places(options: &Options) -> usize {
     options.effects_in_flight_max + 2 * options.batch_max * options.lanes
 }
-
