@@ -10,8 +10,7 @@ use super::{BEGIN, SqliteStore};
 use crate::port::StoreError;
 use crate::rows::{DefinitionNumber, DefinitionRow};
 
-const FIND: &str =
-    "SELECT number, content FROM definitions WHERE namespace = $1 AND name = $2 AND version = $3";
+const FIND: &str = "SELECT number, content FROM definitions WHERE namespace = $1 AND name = $2 AND version = $3";
 
 const ADD: &str = "INSERT INTO definitions (namespace, name, version, content, source) VALUES ($1, $2, $3, $4, $5) \
                    RETURNING number";

@@ -36,7 +36,7 @@ struct Facts {
 }
 
 // `CROSS JOIN` fixes the order of the loops: the asked ids outside, an index inside.
-const BEGIN_AND_FACTS: &str = "
+pub(super) const BEGIN_AND_FACTS: &str = "
 BEGIN IMMEDIATE;
 SELECT 0, i.key, NULL, NULL FROM json_each($1) j CROSS JOIN inbox i ON i.key = unhex(j.value)
 UNION ALL

@@ -13,7 +13,7 @@ use crate::port::{DueTimer, Hit, LoadRequest, Loaded, LookRequest};
 use crate::rows::{InstanceRow, MailRow, Meeting};
 
 // `CROSS JOIN` fixes the order of the loops: the asked ids outside, an index inside.
-const LOAD: &str = "
+pub(super) const LOAD: &str = "
 WITH hit AS MATERIALIZED (
   SELECT b.key, b.instance, b.slot FROM json_each($2) j CROSS JOIN bookmarks b ON b.key = unhex(j.value)
 ), who(id) AS MATERIALIZED (
@@ -38,19 +38,19 @@ mod part {
     pub(super) const INSTANCE: i64 = 3;
 }
 
-const LOOK: &str = "
+pub(super) const LOOK: &str = "
 SELECT p.id, p.key, b.instance, b.slot, p.at_us, p.event
 FROM json_each($1) j CROSS JOIN parked p ON p.key = unhex(j.value) CROSS JOIN bookmarks b ON b.key = p.key
 WHERE b.since_us IS NULL OR p.at_us >= b.since_us
 ORDER BY p.rowid, b.instance, b.slot";
 
-const SWEEP: &str = "
+pub(super) const SWEEP: &str = "
 WITH page AS MATERIALIZED (SELECT id, key, at_us, event FROM parked WHERE id > $1 ORDER BY id LIMIT $2)
-SELECT p.id, p.key, b.instance, b.slot, p.at_us, CASE WHEN b.slot IS NULL THEN NULL ELSE p.event END
-FROM page p LEFT JOIN bookmarks b ON b.key = p.key AND (b.since_us IS NULL OR p.at_us >= b.since_us)
-ORDER BY p.id, b.instance, b.slot";
+SELECT page.id, page.key, b.instance, b.slot, page.at_us, CASE WHEN b.slot IS NULL THEN NULL ELSE page.event END
+FROM page LEFT JOIN bookmarks b ON b.key = page.key AND (b.since_us IS NULL OR page.at_us >= b.since_us)
+ORDER BY page.id, b.instance, b.slot";
 
-const DUE: &str = "
+pub(super) const DUE: &str = "
 SELECT due_us, instance, slot FROM timers
 WHERE due_us <= $1 AND shard IN (SELECT value FROM json_each($2)) ORDER BY due_us LIMIT $3";
 

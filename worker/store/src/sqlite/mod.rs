@@ -14,6 +14,8 @@ mod errors;
 mod leases;
 mod lists;
 mod load;
+#[cfg(test)]
+mod plans;
 mod relay;
 mod schema;
 mod write;
@@ -29,8 +31,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use self::clock::Clock;
 use self::connection::Connections;
 use crate::port::{
-    Batch, Beat, Counters, Cursor, DueTimer, InstanceFilter, LoadRequest, Loaded, LookRequest, Page, SchemaState, Store,
-    StoreError, Verdict,
+    Batch, Beat, Counters, Cursor, DueTimer, InstanceFilter, LoadRequest, Loaded, LookRequest, Page, SchemaState,
+    Store, StoreError, Verdict,
 };
 use crate::rows::{
     DeadLetter, DefinitionNumber, DefinitionRow, EffectLease, InstanceSummary, JournalRow, Meeting, NewParked, WorkerId,

@@ -15,13 +15,13 @@ use crate::port::{Cursor, Page};
 use crate::rows::{JournalRow, WorkerId};
 
 // A shard with nothing new costs two look-ups in an index. Rows of a stream that is set aside (D13) do not count.
-const READ: &str = "
+pub(super) const READ: &str = "
 WITH held AS MATERIALIZED (
-  SELECT shard, epoch, place, (SELECT max(seq) FROM journal j WHERE j.shard = s.shard) AS head
+  SELECT shard, epoch, place, (SELECT max(seq) FROM journal n WHERE n.shard = s.shard) AS head
   FROM shards s WHERE owner = $1
 )
-SELECT h.shard, h.epoch, h.head, j.seq, j.instance, j.revision, j.definition, j.at_us, j.events
-FROM held h LEFT JOIN journal j ON j.seq IN (
+SELECT h.shard, h.epoch, h.head, r.seq, r.instance, r.revision, r.definition, r.at_us, r.events
+FROM held h LEFT JOIN journal r ON r.seq IN (
   SELECT c.seq FROM journal c
   WHERE c.shard = h.shard AND c.seq > h.place
     AND NOT EXISTS (SELECT 1 FROM quarantine q WHERE q.instance = c.instance AND q.revision <= c.revision)
@@ -29,7 +29,7 @@ FROM held h LEFT JOIN journal j ON j.seq IN (
 WHERE h.head > h.place";
 
 const SAVE: &str = "
-UPDATE shards SET place = max(place, c.place)
+UPDATE shards SET place = max(shards.place, c.place)
 FROM (SELECT value ->> 0 AS shard, value ->> 1 AS epoch, value ->> 2 AS place FROM json_each($2)) AS c
 WHERE shards.shard = c.shard AND shards.epoch = c.epoch AND shards.owner = $1;
 COMMIT";

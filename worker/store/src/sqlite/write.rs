@@ -43,10 +43,10 @@ enum Part {
     Letters,
 }
 
-const PARTS: usize = 14;
+pub(super) const PARTS: usize = 14;
 
 /// One statement per [`Part`]. `$1` is the time, `$2` the heap, `$3` the worker; each part's rows follow from `$4` on.
-const STATEMENTS: [&str; PARTS] = [
+pub(super) const STATEMENTS: [&str; PARTS] = [
     "INSERT INTO inbox (key, at_us) SELECT unhex(value ->> 0), $1 FROM json_each($4) WHERE true
      ON CONFLICT (key) DO NOTHING",
     "DELETE FROM parked WHERE id IN (SELECT unhex(value ->> 0) FROM json_each($5))",
@@ -64,8 +64,9 @@ const STATEMENTS: [&str; PARTS] = [
     "INSERT INTO bookmarks (key, instance, slot, since_us)
      SELECT unhex(value ->> 0), unhex(value ->> 1), value ->> 2, value ->> 3 FROM json_each($9) WHERE true
      ON CONFLICT (key, instance, slot) DO UPDATE SET since_us = excluded.since_us",
-    "DELETE FROM timers WHERE (due_us, instance, slot) IN
-       (SELECT value ->> 0, unhex(value ->> 1), value ->> 2 FROM json_each($10))",
+    // The instance stands first: with a number first in the list SQLite searches by that column alone.
+    "DELETE FROM timers WHERE (instance, slot, due_us) IN
+       (SELECT unhex(value ->> 1), value ->> 2, value ->> 0 FROM json_each($10))",
     "INSERT INTO timers (due_us, instance, slot, shard)
      SELECT value ->> 0, unhex(value ->> 1), value ->> 2, value ->> 3 FROM json_each($11) WHERE true
      ON CONFLICT (due_us, instance, slot) DO NOTHING",
