@@ -23,8 +23,10 @@ PORT_LAST=32000
 START_LIMIT_S=120
 STOP_LIMIT_S=60
 LOG_LINES=60
-APT_LIMIT_S=900
 OPEN_FILES_WANTED=65536
+
+# shellcheck source=deploy/services/packages.sh
+. "$PROJECT_ROOT/deploy/services/packages.sh"
 
 SERVICE=${SERVICE:-}
 SERVICE_USER=${SERVICE_USER:-}
@@ -58,24 +60,6 @@ TEXT
 
 # --- Packages -------------------------------------------------------------------------------------------------
 
-# Packages may start their own daemons on public addresses; a policy file holds them back while apt runs.
-apt_install() {
-  local policy=/usr/sbin/policy-rc.d made_policy=""
-  if [ ! -e "$policy" ]; then
-    printf '#!/bin/sh\nexit 101\n' >"$policy"
-    chmod 755 "$policy"
-    made_policy=yes
-  fi
-  local outcome=0
-  (
-    export DEBIAN_FRONTEND=noninteractive
-    timeout "$APT_LIMIT_S" apt-get -q -o DPkg::Lock::Timeout=300 update &&
-      timeout "$APT_LIMIT_S" apt-get -q -y -o DPkg::Lock::Timeout=300 install --no-install-recommends "$@"
-  ) >&2 </dev/null || outcome=$?
-  [ -z "$made_policy" ] || rm -f "$policy"
-  return "$outcome"
-}
-
 service_fetch() { :; }
 
 install_service() {
@@ -83,17 +67,7 @@ install_service() {
   missing=$(service_missing)
   if [ -n "$missing" ]; then
     # shellcheck disable=SC2086 # one word per package
-    set -- $missing
-    is_root || die "missing: $*. Install them by hand (Debian: sudo apt-get install $*), or give the tests a URL of your own server."
-    command -v apt-get >/dev/null || die "missing: $*, and there is no apt-get here. Install them by hand, or give the tests a URL of your own server."
-    say "installing $*"
-    (
-      flock -w "$APT_LIMIT_S" 8 || die "another installation holds the lock for too long"
-      # Whoever held the lock may have installed the same.
-      missing=$(service_missing)
-      # shellcheck disable=SC2086
-      [ -z "$missing" ] || apt_install $missing
-    ) 8>"${TMPDIR:-/tmp}/flagstop-install.$(id -u).lock" || die "apt-get could not install: $*. Its messages are above."
+    install_packages $missing || die "not installed. Without it, give the tests a URL of your own server."
     missing=$(service_missing)
     [ -z "$missing" ] || die "still missing after the installation: $missing"
   fi
