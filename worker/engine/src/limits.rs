@@ -1,0 +1,75 @@
+//! Every limit of the engine, named in one place, with its unit and its reason.
+//!
+//! Nothing in the engine may grow without one of these; a new loop or buffer gets its bound here.
+
+use serde::{Deserialize, Serialize};
+
+/// What a definition, an expression and one `apply` may use up. All of it can be configured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Bytes of one definition file: it is read whole and kept by every worker.
+    pub definition_bytes_max: usize,
+    /// Levels of nesting in a definition. The compiler walks it recursively.
+    pub yaml_depth_max: usize,
+    /// Nodes of a definition, counted after aliases are expanded: stops a "billion laughs".
+    pub yaml_nodes_max: usize,
+    /// Bytes of one expression's text.
+    pub expression_bytes_max: usize,
+    /// Operators and keywords in one expression: they nest when it is compiled, and that nesting lives on the stack.
+    pub expression_operators_max: usize,
+    /// Steps of one evaluation (terms run, values made, comparisons): stops endless filters.
+    pub expression_steps_max: u64,
+    /// Bytes that one evaluation may build, all intermediate values together.
+    pub expression_bytes_built_max: u64,
+    /// Bytes of stack that one evaluation may use: deep recursion becomes an error while there is still room to unwind.
+    pub expression_stack_bytes_max: usize,
+    /// Levels of nesting of a value inside an evaluation; the result must obey `json_depth_max`.
+    pub expression_depth_max: u32,
+    /// Bytes of one result of an expression, written as JSON.
+    pub expression_output_bytes_max: usize,
+    /// Levels of nesting of any JSON value that comes in or is made. 127 is where the usual JSON readers stop too.
+    pub json_depth_max: usize,
+    /// Bytes of one event's data or of a workflow's input.
+    pub payload_bytes_max: usize,
+    /// Bytes of `output` in a completed event; larger outputs are left out of it.
+    pub output_bytes_max: usize,
+    /// Steps of the state machine in one `apply`; the rest goes on in the next transition, so that a batch is not held up.
+    pub steps_per_apply_max: u32,
+    /// Events that one `apply` may cause before it is cut.
+    pub events_per_apply_max: u32,
+    /// Bytes of an HTTP response's body.
+    pub http_response_bytes_max: usize,
+    /// Identities of events that an instance remembers, so that it hears each once.
+    pub heard_events_max: usize,
+    /// Retries of a `try` whose policy sets no `count`.
+    pub retries_max: u32,
+    /// Days of the longest duration: keeps sums of times within 64 bits.
+    pub duration_days_max: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            definition_bytes_max: 1 << 20,
+            yaml_depth_max: 64,
+            yaml_nodes_max: 100_000,
+            expression_bytes_max: 64 << 10,
+            expression_operators_max: 500,
+            expression_steps_max: 2_000_000,
+            expression_bytes_built_max: 64 << 20,
+            expression_stack_bytes_max: 512 << 10,
+            expression_depth_max: 1_000,
+            expression_output_bytes_max: 4 << 20,
+            json_depth_max: 127,
+            payload_bytes_max: 1 << 20,
+            output_bytes_max: 64 << 10,
+            steps_per_apply_max: 10_000,
+            events_per_apply_max: 10_000,
+            http_response_bytes_max: 4 << 20,
+            heard_events_max: 10_000,
+            retries_max: 10,
+            duration_days_max: 36_525,
+        }
+    }
+}
