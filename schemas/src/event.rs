@@ -64,6 +64,9 @@ pub enum AttributeError {
     },
 }
 
+/// Room for an event's attributes in JSON.
+const ENVELOPE_BYTES: usize = 512;
+
 /// Names that an extension attribute can't have, because the event's own members have them.
 const RESERVED: [&str; 10] =
     ["specversion", "id", "source", "type", "subject", "time", "datacontenttype", "dataschema", "data", "data_base64"];
@@ -151,9 +154,6 @@ impl CloudEvent {
         Ok(json)
     }
 }
-
-/// Room for an event's attributes in JSON.
-const ENVELOPE_BYTES: usize = 512;
 
 /// JSON text without line breaks. Strings can't hold them unescaped, so they are all white space.
 fn one_line(json: &[u8]) -> Cow<'_, [u8]> {

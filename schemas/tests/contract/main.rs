@@ -1,0 +1,11 @@
+//! What subscribers, operators and the other crates may rely on, test by test.
+
+#![allow(clippy::unwrap_used)]
+
+mod events;
+mod files;
+mod journal;
+mod random;
+mod rendered;
+mod samples;
+mod violations;
