@@ -1,0 +1,217 @@
+//! The one process of `dev`: store, bus, worker, HTTP port and the live log.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use flagstop_schemas::Data;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
+
+use super::trace::{self, Trace};
+use super::{Dev, Format, me};
+use crate::commands::deploy::deploy;
+use crate::config::{Config, Flags, shown_url};
+use crate::definitions::{self, Checked};
+use crate::demo::script::Script;
+use crate::events;
+use crate::exit::{Exit, Failure};
+use crate::http::api;
+use crate::live::READY_TYPE;
+use crate::node::{self, Node};
+use crate::signals::Signals;
+use crate::term::{Paint, Style};
+
+/// Where events are taken unless `--http` says otherwise.
+const HTTP_DEFAULT: &str = "127.0.0.1:8080";
+
+/// What to serve.
+pub struct Plan<'a> {
+    /// The arguments.
+    pub dev: &'a Dev,
+    /// The data folder; it exists.
+    pub data: PathBuf,
+    /// Secrets, the user's or the stand-ins'.
+    pub secrets: Option<PathBuf>,
+    /// The folder's demonstration, for examples.
+    pub script: Option<&'a Script>,
+    /// `--config`
+    pub config: Option<&'a Path>,
+}
+
+/// The store's URL in a data folder.
+pub fn store_in(data: &Path) -> String {
+    format!("sqlite:{}", data.join("store.db").display())
+}
+
+/// Serves until a signal, or until standard input is closed when a demonstration plays.
+pub async fn serve(plan: &Plan<'_>) -> Result<(), Failure> {
+    let dev = plan.dev;
+    let mut signals = Signals::catch()?;
+    let checked = checked(&dev.dir)?;
+    let _lock = lock(&plan.data)?;
+    let store_url = dev.store.clone().unwrap_or_else(|| store_in(&plan.data));
+    let bus_url = dev.bus.clone().unwrap_or_else(|| format!("embedded:{}", plan.data.join("bus.db").display()));
+    let config = Config::load(&Flags {
+        file: plan.config,
+        store: Some(&store_url),
+        bus: Some(&bus_url),
+        secrets: plan.secrets.as_deref(),
+    })?;
+
+    let store = node::open_store(&config).await?;
+    store.migrate().await?;
+    deploy(&store, &checked).await.map_err(|failure| conflict_hint(failure, &plan.data))?;
+    let bus = node::open_bus(&config).await?;
+    bus.prepare(config.bus.declare).await?;
+    let listener = listen(dev.http.as_deref()).await?;
+    let address = match &listener {
+        Some(listener) => Some(listener.local_addr().map_err(|e| no_port(HTTP_DEFAULT, &e))?),
+        None => None,
+    };
+    let trace = Trace::start(&bus, dev.output).await?;
+    let node = Node::start(store, bus.clone(), &config).await?;
+    if let Some(listener) = listener {
+        tokio::spawn(api::serve(listener, bus, config.worker.codec));
+    }
+
+    let base = address.map(|address| format!("http://{address}"));
+    if dev.output == Format::Json {
+        let source = base.as_deref().unwrap_or("/flagstop/dev");
+        trace::event_line(&events::new(READY_TYPE, source, None, None, Data::Absent), Format::Json);
+    }
+    if !dev.child {
+        welcome(plan, &checked, base.as_deref(), &config)?;
+    }
+    let why = tokio::select! {
+        name = signals.next() => name,
+        () = input_closed(), if dev.child => "end of input",
+    };
+    signals.next_leaves();
+    if !dev.child {
+        eprintln!("\nflagstop dev: {why}: stopping; the data stays in {}", plan.data.display());
+    }
+    node.stop(&config, trace.finish()).await;
+    Ok(())
+}
+
+fn checked(dir: &Path) -> Result<Vec<Checked>, Failure> {
+    let files = definitions::in_folder(dir)?;
+    if files.is_empty() {
+        let what = format!("{}: no workflow definition here", dir.display());
+        let hint =
+            "a definition is a YAML or JSON file with a `document` at the top; try `flagstop dev examples/onboarding`";
+        return Err(Failure::new(Exit::Invalid, "FS-DEV-EMPTY", what, hint));
+    }
+    let checked = definitions::check(&files)?;
+    if definitions::print(&checked) { Ok(checked) } else { Err(Failure::shown(Exit::Invalid)) }
+}
+
+/// One process per data folder; the lock goes with the process, however that ends.
+fn lock(data: &Path) -> Result<File, Failure> {
+    let path = data.join("lock");
+    let failed = |error: &dyn std::fmt::Display| {
+        let what = format!("{}: {error}", path.display());
+        Failure::new(Exit::Invalid, "FS-DEV-FOLDER", what, "choose a writable folder with `--data PATH`")
+    };
+    let file = File::create(&path).map_err(|error| failed(&error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            let what = format!("another `flagstop dev` uses {}", data.display());
+            Err(Failure::new(
+                Exit::Invalid,
+                "FS-DEV-BUSY",
+                what,
+                "stop it, or choose another folder with `--data PATH`",
+            ))
+        }
+        Err(std::fs::TryLockError::Error(error)) => Err(failed(&error)),
+    }
+}
+
+/// Opens the port. One that nobody asked for by number gives way when it is taken.
+async fn listen(http: Option<&str>) -> Result<Option<TcpListener>, Failure> {
+    if http == Some("off") {
+        return Ok(None);
+    }
+    let text = http.unwrap_or(HTTP_DEFAULT);
+    let address: SocketAddr = text.parse().map_err(|_| {
+        let what = format!("`{text}` is no address");
+        Failure::new(Exit::Invalid, "FS-HTTP-ADDR", what, "give host and port, such as `127.0.0.1:8080`, or `off`")
+    })?;
+    match TcpListener::bind(address).await {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) if http.is_none() && error.kind() == std::io::ErrorKind::AddrInUse => {
+            eprintln!("flagstop dev: port {} is taken, so a free one is used", address.port());
+            TcpListener::bind((address.ip(), 0)).await.map(Some).map_err(|error| no_port(text, &error))
+        }
+        Err(error) => Err(no_port(text, &error)),
+    }
+}
+
+fn no_port(address: &str, error: &std::io::Error) -> Failure {
+    let what = format!("{address}: {error}");
+    Failure::new(
+        Exit::Invalid,
+        "FS-HTTP-PORT",
+        what,
+        "choose another port with `--http 127.0.0.1:PORT`, or `--http off`",
+    )
+}
+
+fn conflict_hint(failure: Failure, data: &Path) -> Failure {
+    let text = failure.to_string();
+    if !text.starts_with("FS-DEPLOY-CONFLICT") {
+        return failure;
+    }
+    let hint = format!(
+        "raise `document.version` (running instances stay on the old one), or delete {} and begin anew",
+        data.display()
+    );
+    Failure::coded(failure.exit, &text, hint)
+}
+
+/// What is deployed, how to publish, how to stop.
+fn welcome(plan: &Plan<'_>, checked: &[Checked], base: Option<&str>, config: &Config) -> Result<(), Failure> {
+    let paint = Paint::stderr();
+    let (store, bus) = (shown_url(config.store_url()?), shown_url(config.bus_url()?));
+    eprintln!("{} {} (store {store}, bus {bus})", paint.on(Style::Name, "flagstop dev:"), plan.dev.dir.display());
+    for definition in checked.iter().filter_map(|file| file.plan.as_ref()) {
+        let it = definition.reference();
+        let types: Vec<&str> = definition.triggers().iter().filter_map(|t| t.event_type()).collect();
+        let starts = if types.is_empty() { String::new() } else { format!("   started by {}", types.join(", ")) };
+        let name = format!("{}/{} {}", it.namespace, it.name, it.version);
+        eprintln!("  deployed {}{starts}", paint.on(Style::Good, &name));
+    }
+    let Some(base) = base else {
+        eprintln!("  Ctrl-C stops");
+        return Ok(());
+    };
+    eprintln!("  events are taken at POST {base}/events; in another terminal:");
+    let examples: Vec<String> = match plan.script {
+        Some(script) => script
+            .events()
+            .map(|event| {
+                let data = event.data.as_ref().map(|data| format!(" --data '{data}'")).unwrap_or_default();
+                format!("--type {}{data}", event.ty)
+            })
+            .collect(),
+        None => {
+            let triggers = checked.iter().filter_map(|f| f.plan.as_ref()).flat_map(|plan| plan.triggers());
+            triggers.filter_map(|t| t.event_type()).map(|ty| format!("--type {ty} --data '{{}}'")).collect()
+        }
+    };
+    for example in examples {
+        eprintln!("    {}", paint.on(Style::Hint, &format!("{} publish --http {base} {example}", me())));
+    }
+    eprintln!("  Ctrl-C stops; what waits goes on at the next start\n");
+    Ok(())
+}
+
+/// The demonstration holds the other end: when that is gone, so is the reason to run.
+async fn input_closed() {
+    let mut rest = [0; 64];
+    let mut input = tokio::io::stdin();
+    while input.read(&mut rest).await.is_ok_and(|n| n > 0) {}
+}

@@ -1,0 +1,77 @@
+//! `flagstop instances list`
+
+use std::sync::Arc;
+
+use clap::Args;
+use flagstop_schemas::InstanceId;
+use flagstop_store::port::{InstanceFilter, Store};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::read::{Definitions, PHASES, waiting_text};
+use crate::args::Output;
+use crate::exit::{Exit, Failure};
+use crate::term::{Paint, brief, table};
+use crate::time::rfc3339;
+
+/// Characters of a cell that a table shows.
+const CELL_CHARS_MAX: usize = 60;
+
+/// `list`
+#[derive(Debug, Args)]
+pub struct List {
+    /// Only instances in these phases, separated by commas: pending, running, waiting, suspended, cancelled, faulted,
+    /// completed
+    #[arg(long, value_name = "STATUS", value_delimiter = ',')]
+    status: Vec<String>,
+    /// At most this many; 0 = all
+    #[arg(long, default_value_t = 100)]
+    limit: u32,
+    /// Only those listed after this instance: the last id of the page before
+    #[arg(long, value_name = "ID")]
+    after: Option<Uuid>,
+}
+
+impl List {
+    /// The list as text.
+    pub async fn run(&self, store: &Arc<dyn Store>, output: Output) -> Result<String, Failure> {
+        let filter = InstanceFilter {
+            statuses: self.status.iter().map(|name| phase(name)).collect::<Result<_, _>>()?,
+            limit: i64::from(self.limit),
+            after: self.after.map(InstanceId),
+        };
+        let mut definitions = Definitions::load(store).await?;
+        let summaries = store.list_instances(&filter).await?;
+        let records: Vec<_> = summaries.into_iter().map(|summary| definitions.record(summary)).collect();
+        Ok(match output {
+            Output::Json => Value::Array(records.iter().map(|record| record.json()).collect()).to_string(),
+            Output::Table => {
+                let rows: Vec<Vec<String>> = records
+                    .iter()
+                    .map(|record| {
+                        vec![
+                            record.summary.id.to_string(),
+                            record.definition(),
+                            brief(record.summary.business_key.as_deref().unwrap_or("-"), CELL_CHARS_MAX),
+                            record.status().to_owned(),
+                            rfc3339(record.summary.updated_us),
+                            record
+                                .waiting
+                                .first()
+                                .map_or_else(|| "-".into(), |w| brief(&waiting_text(w), CELL_CHARS_MAX)),
+                        ]
+                    })
+                    .collect();
+                table(&["ID", "DEFINITION", "KEY", "STATUS", "UPDATED", "WAITING FOR"], &rows, Paint::stdout())
+            }
+        })
+    }
+}
+
+fn phase(name: &str) -> Result<i16, Failure> {
+    let found = PHASES.iter().find(|(_, n)| n.eq_ignore_ascii_case(name));
+    found.map(|(phase, _)| *phase as i16).ok_or_else(|| {
+        let known = PHASES.map(|(_, name)| name).join(", ");
+        Failure::new(Exit::Invalid, "FS-STATUS", format!("there is no status `{name}`"), format!("one of: {known}"))
+    })
+}

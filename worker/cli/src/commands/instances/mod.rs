@@ -1,0 +1,66 @@
+//! `flagstop instances`: what runs, what waits, and why.
+
+mod history;
+mod list;
+mod read;
+mod show;
+mod why;
+
+use std::path::Path;
+
+use clap::{Args, Subcommand};
+
+use crate::args::{Output, StoreFlag};
+use crate::config::{Config, Flags};
+use crate::exit::Failure;
+use crate::node;
+
+pub use why::why_all;
+
+/// Reads the store; needs no worker and no bus, and changes nothing.
+#[derive(Debug, Args)]
+pub struct Instances {
+    #[command(flatten)]
+    store: StoreFlag,
+    /// How the result is shown
+    #[arg(long, value_enum, default_value_t = Output::Table, global = true)]
+    output: Output,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The newest instances, children included
+    List(list::List),
+    /// One instance: its state, input, output, error and what it waits for
+    Show(One),
+    /// One instance's journal: each transition with its status events, the oldest first
+    History(One),
+    /// Why one instance does not go on: what it waits for, since and until when, and early events that do not fit
+    Why(One),
+}
+
+/// `ID`
+#[derive(Debug, Args)]
+struct One {
+    /// The instance's id, or its beginning (of a recent one)
+    id: String,
+}
+
+impl Instances {
+    /// Runs it.
+    pub async fn run(self, file: Option<&Path>) -> Result<(), Failure> {
+        let config = Config::load(&Flags { file, store: self.store.store.as_deref(), ..Flags::default() })?;
+        let store = node::open_current_store(&config).await?;
+        let text = match self.command {
+            Command::List(list) => list.run(&store, self.output).await?,
+            Command::Show(one) => show::run(&store, &one.id, self.output).await?,
+            Command::History(one) => history::run(&store, &one.id, self.output).await?,
+            Command::Why(one) => why::run(&store, &one.id, self.output).await?,
+        };
+        println!("{text}");
+        store.close().await;
+        Ok(())
+    }
+}

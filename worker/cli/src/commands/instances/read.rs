@@ -1,0 +1,150 @@
+//! Reads instances out of the store, with the definitions that their snapshots need.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use flagstop_engine::api::{Phase, WaitReason};
+use flagstop_engine::{Instance, Limits, Plan};
+use flagstop_schemas::InstanceId;
+use flagstop_store::port::{InstanceFilter, Store};
+use flagstop_store::rows::{DefinitionNumber, DefinitionRow, InstanceSummary};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::exit::{Exit, Failure};
+use crate::time::rfc3339;
+
+/// How many of the newest instances an abbreviated id is looked up in.
+const RECENT: i64 = 1_000;
+
+/// All phases, with the names that people and programs see.
+pub const PHASES: [(Phase, &str); 7] = [
+    (Phase::Pending, "pending"),
+    (Phase::Running, "running"),
+    (Phase::Waiting, "waiting"),
+    (Phase::Suspended, "suspended"),
+    (Phase::Cancelled, "cancelled"),
+    (Phase::Faulted, "faulted"),
+    (Phase::Completed, "completed"),
+];
+
+/// The deployed definitions, compiled when an instance needs them.
+pub struct Definitions {
+    rows: HashMap<DefinitionNumber, DefinitionRow>,
+    plans: HashMap<DefinitionNumber, Option<Arc<Plan>>>,
+}
+
+/// One instance as a command shows it.
+pub struct Record {
+    /// What the store knows.
+    pub summary: InstanceSummary,
+    /// `namespace`, `name`, `version`
+    pub reference: [String; 3],
+    /// What the engine knows, unless this build can't read the snapshot.
+    pub instance: Option<Instance>,
+    /// What it waits for.
+    pub waiting: Vec<WaitReason>,
+}
+
+impl Definitions {
+    /// Reads all definitions.
+    pub async fn load(store: &Arc<dyn Store>) -> Result<Self, Failure> {
+        let (_, rows) = store.definitions(0).await?;
+        Ok(Self { rows: rows.into_iter().map(|row| (row.number, row)).collect(), plans: HashMap::new() })
+    }
+
+    /// Reads an instance's snapshot.
+    pub fn record(&mut self, summary: InstanceSummary) -> Record {
+        let number = summary.definition;
+        let reference = match self.rows.get(&number) {
+            Some(row) => [row.namespace.clone(), row.name.clone(), row.version.clone()],
+            None => ["?", "?", "?"].map(str::to_owned),
+        };
+        let plan = self.plan(number);
+        let read = |plan: &Arc<Plan>| Instance::decode(plan, &summary.state).ok();
+        let instance = plan.as_ref().and_then(read);
+        let waiting = match (&plan, &instance) {
+            (Some(plan), Some(instance)) => instance.waiting(plan),
+            _ => Vec::new(),
+        };
+        Record { summary, reference, instance, waiting }
+    }
+
+    fn plan(&mut self, number: DefinitionNumber) -> Option<Arc<Plan>> {
+        let row = self.rows.get(&number)?;
+        let compile = || Plan::compile(&row.source, &Limits::default()).ok().map(Arc::new);
+        self.plans.entry(number).or_insert_with(compile).clone()
+    }
+}
+
+impl Record {
+    /// `namespace/name version`
+    pub fn definition(&self) -> String {
+        let [namespace, name, version] = &self.reference;
+        format!("{namespace}/{name} {version}")
+    }
+
+    /// Its phase's name.
+    pub fn status(&self) -> &'static str {
+        status(self.summary.status)
+    }
+
+    /// Its entry in a list.
+    pub fn json(&self) -> Value {
+        let [namespace, name, version] = &self.reference;
+        json!({
+            "id": self.summary.id.to_string(),
+            "namespace": namespace,
+            "name": name,
+            "version": version,
+            "businessKey": self.summary.business_key,
+            "status": self.status(),
+            "revision": self.summary.revision,
+            "createdAt": rfc3339(self.summary.created_us),
+            "updatedAt": rfc3339(self.summary.updated_us),
+            "endedAt": self.summary.ended_us.map(rfc3339),
+            "parent": self.summary.parent.map(|id| id.to_string()),
+            "waitingFor": self.waiting.iter().map(waiting_json).collect::<Vec<_>>(),
+        })
+    }
+}
+
+/// A wait for programs.
+fn waiting_json(wait: &WaitReason) -> Value {
+    json!({ "task": wait.task, "kind": wait.kind, "what": wait.what })
+}
+
+/// A wait for people: `event com.example.x with employeeId "e-1"`.
+pub fn waiting_text(wait: &WaitReason) -> String {
+    let keys: Vec<String> = wait.correlate.iter().map(|(name, value)| format!("{name} {value}")).collect();
+    let with = if keys.is_empty() { String::new() } else { format!(" with {}", keys.join(", ")) };
+    format!("{} {}{with}", wait.kind, wait.what)
+}
+
+/// A phase number's name.
+pub fn status(number: i16) -> &'static str {
+    PHASES.iter().find(|(phase, _)| *phase as i16 == number).map_or("unknown", |(_, name)| name)
+}
+
+/// Finds one instance by its id or, among the newest, by the beginning of it.
+pub async fn find(store: &Arc<dyn Store>, text: &str) -> Result<Record, Failure> {
+    let mut definitions = Definitions::load(store).await?;
+    let summary = match Uuid::parse_str(text) {
+        Ok(id) => store.instance(InstanceId(id)).await?,
+        Err(_) => {
+            let filter = InstanceFilter { limit: RECENT, ..InstanceFilter::default() };
+            let all = store.list_instances(&filter).await?;
+            let mut fitting = all.into_iter().filter(|i| !text.is_empty() && i.id.to_string().starts_with(text));
+            let first = fitting.next();
+            if fitting.next().is_some() {
+                let what = format!("several instances begin with `{text}`");
+                return Err(Failure::new(Exit::Invalid, "FS-INSTANCE-ID", what, "give more of the id"));
+            }
+            first
+        }
+    };
+    summary.map(|summary| definitions.record(summary)).ok_or_else(|| {
+        let hint = "`flagstop instances list` shows the ids; an abbreviated one is found among the newest 1,000 only";
+        Failure::new(Exit::NotFound, "FS-INSTANCE-UNKNOWN", format!("there is no instance `{text}`"), hint)
+    })
+}

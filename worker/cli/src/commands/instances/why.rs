@@ -1,0 +1,168 @@
+//! `flagstop instances why`: one paragraph that says what would have to happen for the instance to go on.
+
+use std::sync::Arc;
+
+use flagstop_engine::api::WaitReason;
+use flagstop_schemas::{CloudEvent, Data};
+use flagstop_store::port::{InstanceFilter, Store};
+use serde_json::{Value, json};
+
+use super::read::{self, Definitions, Record, waiting_text};
+use crate::args::Output;
+use crate::config::{Config, Flags};
+use crate::exit::Failure;
+use crate::node;
+use crate::term::tame;
+use crate::time::{distance, now_us, rfc3339};
+
+/// Parked events of the awaited type that are shown.
+const PARKED_SHOWN_MAX: i64 = 3;
+
+/// Waiting instances of which a demonstration tells.
+const TOLD_MAX: i64 = 5;
+
+/// An early event of an awaited type that is nobody's so far.
+struct Parked {
+    event: CloudEvent,
+    expires_us: i64,
+    /// Key, awaited value, the event's value: where they differ and that can be told.
+    differs: Vec<(String, String, String)>,
+}
+
+/// The paragraph.
+pub async fn run(store: &Arc<dyn Store>, id: &str, output: Output) -> Result<String, Failure> {
+    let record = read::find(store, id).await?;
+    let mut waits = Vec::new();
+    for wait in &record.waiting {
+        waits.push((wait, parked(store, wait).await?));
+    }
+    let text = paragraph(&record, &waits);
+    if output == Output::Table {
+        return Ok(text);
+    }
+    let parked: Vec<Value> = waits.iter().flat_map(|(_, parked)| parked).map(parked_json).collect();
+    let waits: Vec<Value> = waits.iter().map(|(wait, _)| wait_json(wait)).collect();
+    let id = record.summary.id.to_string();
+    Ok(json!({ "id": id, "status": record.status(), "text": text, "waits": waits, "parked": parked }).to_string())
+}
+
+fn paragraph(record: &Record, waits: &[(&WaitReason, Vec<Parked>)]) -> String {
+    let mut text = format!("{} ", subject(record));
+    text.push_str(&match (record.instance.is_some(), record.status()) {
+        (false, _) => "can't be read by this build: its definition or its snapshot is of a newer one.".to_owned(),
+        (true, status @ ("completed" | "cancelled" | "faulted")) => {
+            let ended = record.summary.ended_us.map(rfc3339).unwrap_or_default();
+            format!("{} at {ended}: nothing can happen any more.", past(status))
+        }
+        (true, "running") if waits.is_empty() => "is running: a worker has it in hand, or will within seconds.".into(),
+        (true, status) if waits.is_empty() => format!("is {status}, and waits for nothing from outside."),
+        (true, status) => format!("is {status}."),
+    });
+    for (wait, parked) in waits {
+        text.push_str(&format!(" {}", sentence(wait)));
+        if wait.kind == "event" {
+            text.push_str(&parked_text(parked));
+        }
+    }
+    text
+}
+
+fn past(status: &str) -> String {
+    let verb = if status == "cancelled" { "was" } else { "has" };
+    format!("{verb} {status}")
+}
+
+/// A line for each waiting instance of a store, for a demonstration.
+pub async fn why_all(store_url: &str, file: Option<&std::path::Path>) -> Result<Vec<String>, Failure> {
+    let config = Config::load(&Flags { file, store: Some(store_url), ..Flags::default() })?;
+    let store = node::open_current_store(&config).await?;
+    let filter =
+        InstanceFilter { limit: TOLD_MAX, statuses: vec![flagstop_engine::api::Phase::Waiting as i16], after: None };
+    let mut definitions = Definitions::load(&store).await?;
+    let mut lines = Vec::new();
+    for summary in store.list_instances(&filter).await? {
+        let record = definitions.record(summary);
+        let waits: Vec<String> = record.waiting.iter().map(waiting_text).collect();
+        lines.push(tame(&format!("{} waits for {}", subject(&record), waits.join(" and "))));
+    }
+    store.close().await;
+    Ok(lines)
+}
+
+fn subject(record: &Record) -> String {
+    let key = record.summary.business_key.as_deref().map(|key| format!(" ({})", tame(key))).unwrap_or_default();
+    format!("{} {}{key}", record.definition(), record.summary.id)
+}
+
+fn sentence(wait: &WaitReason) -> String {
+    let since = format!("since {} ({})", rfc3339(wait.since_us), distance(wait.since_us, now_us()));
+    let until = match wait.until_us {
+        Some(until) => format!("until {} at the latest", rfc3339(until)),
+        None => "without an end".to_owned(),
+    };
+    let what = match wait.kind {
+        "event" => format!("an {}", waiting_text(wait)),
+        "effect" => format!("the answer of {}", wait.what),
+        _ => waiting_text(wait),
+    };
+    tame(&format!("At {} it waits for {what}, {since}, {until}.", wait.task))
+}
+
+async fn parked(store: &Arc<dyn Store>, wait: &WaitReason) -> Result<Vec<Parked>, Failure> {
+    if wait.kind != "event" {
+        return Ok(Vec::new());
+    }
+    let rows = store.parked_of_type(&wait.what, PARKED_SHOWN_MAX).await?;
+    let events = rows.iter().filter_map(|row| {
+        let event = crate::events::from_line(std::str::from_utf8(&row.event).ok()?).ok()?;
+        Some((event, row.expires_us))
+    });
+    Ok(events.map(|(event, expires_us)| Parked { differs: differences(wait, &event), expires_us, event }).collect())
+}
+
+/// Correlation keys usually stand in the data under their own name; where they do, the difference can be shown.
+fn differences(wait: &WaitReason, event: &CloudEvent) -> Vec<(String, String, String)> {
+    let Data::Json(bytes) = &event.data else { return Vec::new() };
+    let data: Value = serde_json::from_slice(bytes).unwrap_or_default();
+    let differs = |(name, awaited): &(String, String)| {
+        let value = data.get(name)?;
+        let awaited_value: Value = serde_json::from_str(awaited).ok()?;
+        (*value != awaited_value).then(|| (name.clone(), awaited.clone(), value.to_string()))
+    };
+    wait.correlate.iter().filter_map(differs).collect()
+}
+
+fn parked_text(parked: &[Parked]) -> String {
+    if parked.is_empty() {
+        return " No such event is kept for a later waiter.".to_owned();
+    }
+    let mut text = String::from(" Kept for a later waiter, but not for this one:");
+    for Parked { event, differs, .. } in parked {
+        let why: Vec<String> =
+            differs.iter().map(|(key, awaited, value)| format!("{key} is {value}, not {awaited}")).collect();
+        let why = if why.is_empty() { "it does not fit".to_owned() } else { why.join(", ") };
+        text.push_str(&format!(" event {} from {}: {why};", event.id, event.source));
+    }
+    text.pop();
+    tame(&format!("{text}."))
+}
+
+fn wait_json(wait: &WaitReason) -> Value {
+    let keys = wait.correlate.iter().map(|(name, text)| {
+        let value: Value = serde_json::from_str(text).unwrap_or_else(|_| text.clone().into());
+        (name.clone(), value)
+    });
+    json!({
+        "task": wait.task,
+        "kind": wait.kind,
+        "what": wait.what,
+        "correlate": Value::Object(keys.collect()),
+        "since": rfc3339(wait.since_us),
+        "until": wait.until_us.map(rfc3339),
+    })
+}
+
+fn parked_json(parked: &Parked) -> Value {
+    let Parked { event, expires_us, .. } = parked;
+    json!({ "id": event.id, "source": event.source, "type": event.ty, "expiresAt": rfc3339(*expires_us) })
+}

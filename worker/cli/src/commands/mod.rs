@@ -1,0 +1,9 @@
+//! The commands, one file each: their arguments and what they do.
+
+pub mod deploy;
+pub mod dev;
+pub mod instances;
+pub mod migrate;
+pub mod publish;
+pub mod validate;
+pub mod worker;

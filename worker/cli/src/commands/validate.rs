@@ -1,0 +1,47 @@
+//! `flagstop validate`: every mistake of every file.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use flagstop_engine::Severity;
+use serde_json::json;
+
+use crate::args::Output;
+use crate::definitions;
+use crate::exit::{Exit, Failure};
+
+/// Checks definitions offline: the language, the expressions, the references, the targets. Exits 2 when one is wrong.
+#[derive(Debug, Args)]
+pub struct Validate {
+    /// Definition files, or folders of them
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// How the result is shown
+    #[arg(long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+    /// Exit 2 also when there are only warnings
+    #[arg(long)]
+    deny_warnings: bool,
+}
+
+impl Validate {
+    /// Runs it.
+    pub fn run(self) -> Result<(), Failure> {
+        let checked = definitions::check(&self.files)?;
+        let valid = match self.output {
+            Output::Table => definitions::print(&checked),
+            Output::Json => {
+                println!("{}", json!({ "files": definitions::json(&checked) }));
+                checked.iter().all(|file| file.plan.is_some())
+            }
+        };
+        if self.output == Output::Table {
+            let wrong = checked.iter().filter(|file| file.plan.is_none()).count();
+            let warnings =
+                checked.iter().flat_map(|f| f.diagnostics.iter()).filter(|d| d.severity == Severity::Warning);
+            eprintln!("{} checked, {wrong} invalid, {} warnings", checked.len(), warnings.count());
+        }
+        let denied = self.deny_warnings && checked.iter().any(|file| !file.diagnostics.is_empty());
+        if valid && !denied { Ok(()) } else { Err(Failure::shown(Exit::Invalid)) }
+    }
+}

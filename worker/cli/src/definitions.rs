@@ -1,0 +1,119 @@
+//! Definition files: finding, reading and checking them, all mistakes of all files at once.
+
+use std::path::{Path, PathBuf};
+
+use flagstop_engine::{Diagnostics, Limits, Plan, Severity};
+use serde_json::{Value, json};
+
+use crate::exit::{Exit, Failure};
+
+/// Endings of files that may hold a definition.
+const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
+
+/// One checked file.
+#[derive(Debug)]
+pub struct Checked {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What is in it.
+    pub source: Vec<u8>,
+    /// The plan, when it compiles.
+    pub plan: Option<Plan>,
+    /// What is wrong, and what is only odd.
+    pub diagnostics: Diagnostics,
+}
+
+/// Reads and compiles; a directory stands for the definitions in it.
+pub fn check(paths: &[PathBuf]) -> Result<Vec<Checked>, Failure> {
+    let mut files = Vec::new();
+    for path in paths {
+        match path.is_dir() {
+            true => files.extend(in_folder(path)?),
+            false => files.push(path.clone()),
+        }
+    }
+    files.into_iter().map(one).collect()
+}
+
+fn one(path: PathBuf) -> Result<Checked, Failure> {
+    let source = std::fs::read(&path).map_err(|error| unreadable(&path, &error))?;
+    let (plan, diagnostics) = match Plan::compile(&source, &Limits::default()) {
+        Ok(plan) => {
+            let warnings = plan.warnings().iter().cloned().collect();
+            (Some(plan), warnings)
+        }
+        Err(diagnostics) => (None, diagnostics),
+    };
+    Ok(Checked { path, source, plan, diagnostics })
+}
+
+/// The definitions of a folder, by name: its YAML and JSON files that have a `document`, test files aside.
+pub fn in_folder(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(|error| unreadable(folder, &error))? {
+        let path = entry.map_err(|error| unreadable(folder, &error))?.path();
+        let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
+        let is_test = path.file_stem().and_then(|s| s.to_str()).is_some_and(|stem| stem.ends_with(".test"));
+        if !ENDINGS.contains(&ending) || is_test || !path.is_file() {
+            continue;
+        }
+        let source = std::fs::read(&path).map_err(|error| unreadable(&path, &error))?;
+        if looks_like_a_definition(&String::from_utf8_lossy(&source)) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// By its text, so that a definition with a mistake still counts as one and is reported.
+fn looks_like_a_definition(text: &str) -> bool {
+    text.lines().any(|line| line.starts_with("document:")) || text.contains("\"document\"")
+}
+
+/// Prints the diagnostics for people, on standard error. Tells whether all files compile.
+pub fn print(checked: &[Checked]) -> bool {
+    for file in checked {
+        let text = String::from_utf8_lossy(&file.source);
+        eprint!("{}", file.diagnostics.render(&file.path.display().to_string(), &text));
+    }
+    checked.iter().all(|file| file.plan.is_some())
+}
+
+/// The files with their diagnostics, for programs.
+pub fn json(checked: &[Checked]) -> Value {
+    let file = |file: &Checked| {
+        let shown = file.path.display().to_string();
+        let diagnostics = file.diagnostics.clone().sorted();
+        let diagnostics = diagnostics.iter().map(|d| {
+            json!({
+                "code": d.code,
+                "severity": match d.severity { Severity::Error => "error", Severity::Warning => "warning" },
+                "file": shown,
+                "line": d.span.line.max(1),
+                "column": d.span.column.max(1),
+                "message": d.message,
+                "hint": d.hint,
+            })
+        });
+        json!({ "file": shown, "valid": file.plan.is_some(), "diagnostics": diagnostics.collect::<Vec<_>>() })
+    };
+    checked.iter().map(file).collect()
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
+    let what = format!("{}: {error}", path.display());
+    Failure::new(Exit::Invalid, "FS-FILE", what, "name a readable definition file, or a folder of them")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::looks_like_a_definition;
+
+    #[test]
+    fn a_definition_is_known_by_its_document() {
+        assert!(looks_like_a_definition("# x\ndocument:\n  dsl: 1.0.3\n"));
+        assert!(looks_like_a_definition("{ \"document\": {} }"));
+        assert!(!looks_like_a_definition("steps:\n  document: x\n"));
+    }
+}

@@ -1,0 +1,125 @@
+//! `POST /events`: takes a CloudEvent (binary or structured mode) and answers 202 once the bus has it durably.
+//!
+//! Must never answer 2xx for an event that could still be lost. What is wrong is said as `application/problem+json`.
+
+use std::sync::Arc;
+
+use axum::body::to_bytes;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use flagstop_bus::port::{Bus, Channel, PublishError, RawMessage};
+use flagstop_bus::{CodecError, CodecLimits};
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use crate::events;
+
+/// What the handler needs.
+#[derive(Debug, Clone)]
+struct Ingest {
+    bus: Arc<dyn Bus>,
+    limits: CodecLimits,
+    bytes_max: usize,
+}
+
+/// Why an event was not taken.
+#[derive(Debug)]
+struct Problem {
+    status: StatusCode,
+    code: String,
+    detail: String,
+    hint: &'static str,
+}
+
+const FORMS: &str = "send `Content-Type: application/cloudevents+json` with the whole event as JSON, \
+                     or its data with the headers ce-specversion, ce-type, ce-source and ce-id";
+
+/// Serves until the task is dropped.
+pub async fn serve(listener: TcpListener, bus: Arc<dyn Bus>, limits: CodecLimits) {
+    let bytes_max = limits.body_bytes_max;
+    let router = axum::Router::new().fallback(handle).with_state(Ingest { bus, limits, bytes_max });
+    if let Err(error) = axum::serve(listener, router).await {
+        tracing::error!(%error, "the HTTP port was lost; restart to take events over HTTP again");
+    }
+}
+
+async fn handle(State(ingest): State<Ingest>, request: Request) -> Response {
+    take(&ingest, request).await.unwrap_or_else(IntoResponse::into_response)
+}
+
+async fn take(ingest: &Ingest, request: Request) -> Result<Response, Problem> {
+    if request.uri().path() != "/events" {
+        let detail = format!("there is nothing at {}", request.uri().path());
+        return Err(Problem::new(StatusCode::NOT_FOUND, "FS-HTTP-PATH", detail, "events go to POST /events"));
+    }
+    if request.method() != Method::POST {
+        let detail = format!("/events does not take {}", request.method());
+        return Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "FS-HTTP-METHOD", detail, "use POST"));
+    }
+    let (parts, body) = request.into_parts();
+    let body = to_bytes(body, ingest.bytes_max).await.map_err(|_| {
+        let detail = format!("the body is larger than {} bytes, or broke off", ingest.bytes_max);
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "FS-HTTP-TOO-LARGE", detail, "send a reference to the data instead")
+    })?;
+    let message =
+        RawMessage { content_type: content_type(&parts.headers), headers: ce(&parts.headers), key: None, body };
+    let event = flagstop_bus::decode(&message, &ingest.limits).map_err(|error| {
+        let text = error.to_string();
+        let detail = text.split_once(": ").map_or(text.as_str(), |(_, detail)| detail);
+        let status = match error {
+            CodecError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            _ => StatusCode::BAD_REQUEST,
+        };
+        Problem::new(status, error.code(), detail, FORMS)
+    })?;
+    let answer = json!({ "source": event.source, "id": event.id });
+    match ingest.bus.publish(&[events::outgoing(event, Channel::In)]).await.pop() {
+        Some(Ok(())) => {
+            Ok((StatusCode::ACCEPTED, [(header::CONTENT_TYPE, "application/json")], answer.to_string()).into_response())
+        }
+        Some(Err(PublishError::Refused(why))) => Err(Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "FS-BUS-REFUSED",
+            why,
+            "mend the event, then send it again",
+        )),
+        Some(Err(PublishError::Unavailable(why))) => Err(unavailable(why)),
+        None => Err(unavailable("the bus said nothing".into())),
+    }
+}
+
+fn unavailable(why: String) -> Problem {
+    let hint = "send the same event again: a duplicate does no harm";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "FS-BUS-UNAVAILABLE", why, hint)
+}
+
+fn content_type(headers: &HeaderMap) -> Option<String> {
+    headers.get(header::CONTENT_TYPE)?.to_str().ok().map(str::to_owned)
+}
+
+/// The CloudEvents attributes among the headers; the rest of them is the connection's business.
+fn ce(headers: &HeaderMap) -> Vec<(String, bytes::Bytes)> {
+    let ours = headers.iter().filter(|(name, _)| name.as_str().starts_with("ce-"));
+    ours.map(|(name, value)| (name.as_str().to_owned(), bytes::Bytes::copy_from_slice(value.as_bytes()))).collect()
+}
+
+impl Problem {
+    fn new(status: StatusCode, code: &str, detail: impl Into<String>, hint: &'static str) -> Self {
+        Self { status, code: code.to_owned(), detail: detail.into(), hint }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = json!({
+            "type": "about:blank",
+            "title": self.status.canonical_reason().unwrap_or("Error"),
+            "status": self.status.as_u16(),
+            "detail": self.detail,
+            "code": self.code,
+            "hint": self.hint,
+        });
+        (self.status, [(header::CONTENT_TYPE, "application/problem+json")], body.to_string()).into_response()
+    }
+}

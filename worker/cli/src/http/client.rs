@@ -1,0 +1,37 @@
+//! Sends events to a `POST /events`.
+
+use std::time::Duration;
+
+use flagstop_schemas::CloudEvent;
+
+use crate::exit::{Exit, Failure};
+
+/// Longest wait for an answer.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// Sends one event; done once it is durable over there. `base` is the address without the path.
+pub async fn post(base: &str, event: &CloudEvent) -> Result<(), Failure> {
+    let url = format!("{}/events", base.trim_end_matches('/').trim_end_matches("/events"));
+    let sending = reqwest::Client::new()
+        .post(&url)
+        .timeout(ANSWER_TIME_MAX)
+        .header("content-type", "application/cloudevents+json")
+        .body(event.to_json())
+        .send();
+    let answer = sending.await.map_err(|error| {
+        let why = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+        let exit = if error.is_builder() { Exit::Invalid } else { Exit::Unreachable };
+        Failure::new(exit, "FS-HTTP-UNREACHABLE", format!("{url}: {why}"), "is `flagstop dev` running there?")
+    })?;
+    let status = answer.status();
+    if status.is_success() {
+        return Ok(());
+    }
+    let text = answer.text().await.unwrap_or_default();
+    let problem: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+    let field = |name: &str| problem.get(name).and_then(|v| v.as_str()).map(str::to_owned);
+    let what = format!("event {}: {url} answered {status}: {}", event.id, field("detail").unwrap_or(text.clone()));
+    let exit = if status.is_client_error() { Exit::Invalid } else { Exit::Unreachable };
+    let code = field("code").unwrap_or_else(|| "FS-HTTP-REFUSED".into());
+    Err(Failure::coded(exit, &format!("{code}: {what}"), field("hint")))
+}
