@@ -3,6 +3,12 @@
 //! The port is made for batches: its central call commits a whole batch of decided transitions at once and says for each
 //! what became of it. The store knows nothing of the language: states, stimuli and events are bytes to it.
 
+pub mod config;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod port;
 pub mod rows;
 pub mod sqlite;
+
+pub use config::StoreConfig;
+pub use port::{Store, StoreError};

@@ -1,0 +1,81 @@
+//! Mail: what could not be applied in the transaction that recorded its message (PROTOCOL D1).
+
+use super::fixtures::*;
+use crate::port::{Group, Verdict};
+
+const ALL: std::ops::Range<i16> = 0..64;
+
+/// D1: a broadcast records its message and all its mail at once; refused as a duplicate it writes neither.
+pub async fn d1_mail_is_written_with_the_inbox_row_or_not_at_all(store: Shared) {
+    let broadcast =
+        |says: &str| Group { inbox: vec![hash("m")], post: vec![mail("a", says), mail("b", says)], ..Group::default() };
+    apply(&store, vec![group("a", 0), group("b", 0)]).await;
+    assert_eq!(commit_one(&store, broadcast("first")).await, Verdict::Applied);
+    assert_eq!(commit_one(&store, broadcast("again")).await, Verdict::Duplicate(vec![hash("m")]));
+    let mail = load(&store, &["a", "b"]).await.mail;
+    let mut got: Vec<_> = mail.iter().map(|row| (row.instance, row.stimulus.clone())).collect();
+    let mut expected = vec![(id("a"), "first".into()), (id("b"), "first".into())];
+    got.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(got, expected);
+}
+
+/// D1: mail comes in the order in which it was posted, and who drains it second gets nothing of his group written.
+pub async fn d1_mail_is_drained_once_and_in_order(store: Shared) {
+    apply(&store, vec![group("a", 0), group("b", 0)]).await;
+    apply(&store, vec![Group { post: vec![mail("a", "1"), mail("b", "x"), mail("a", "2")], ..Group::default() }]).await;
+    apply(&store, vec![Group { post: vec![mail("a", "3")], ..Group::default() }]).await;
+    let loaded = load(&store, &["a"]).await.mail;
+    assert_eq!(loaded.iter().map(|row| row.stimulus.clone()).collect::<Vec<_>>(), ["1", "2", "3"]);
+    assert!(loaded.is_sorted_by_key(|row| row.id));
+    assert!(loaded.iter().all(|row| row.definition == 1));
+
+    let first_two = Group { mail: vec![loaded[0].id, loaded[1].id], ..hearing("a", 1, &["m1"]) };
+    assert_eq!(commit_one(&store, first_two).await, Verdict::Applied);
+    let overlapping = Group { mail: vec![loaded[1].id, loaded[2].id], ..hearing("a", 2, &["m2"]) };
+    assert_eq!(commit_one(&store, overlapping).await, Verdict::Gone);
+    assert!(!seen(&store, "m2").await);
+    let left = load(&store, &["a"]).await;
+    assert_eq!(
+        left.mail.iter().map(|row| row.stimulus.clone()).collect::<Vec<_>>(),
+        ["3"],
+        "a group that left lost mail"
+    );
+    assert_eq!(left.instances[0].revision, 2);
+    assert_eq!(load(&store, &["b"]).await.mail.len(), 1);
+}
+
+/// D1: mail to an instance that is not there yet (a start) is found by its id, and drained by its first transition.
+pub async fn d1_mail_may_come_before_its_instance(store: Shared) {
+    apply(&store, vec![Group { inbox: vec![hash("m")], post: vec![mail("new", "start")], ..Group::default() }]).await;
+    let loaded = load(&store, &["new"]).await;
+    assert!(loaded.instances.is_empty());
+    assert_eq!(loaded.mail.len(), 1);
+    let start = Group { mail: vec![loaded.mail[0].id], ..group("new", 0) };
+    assert_eq!(commit_one(&store, start).await, Verdict::Applied);
+    let after = load(&store, &["new"]).await;
+    assert_eq!((after.instances.len(), after.mail.len()), (1, 0));
+}
+
+/// Mail that its worker left behind is found by its age and shard, whoever it is for.
+pub async fn stale_mail_names_each_instance_once(store: Shared) {
+    apply(&store, vec![group("a", 0)]).await;
+    apply(&store, vec![Group { post: vec![mail("a", "1"), mail("a", "2"), mail("b", "3")], ..Group::default() }]).await;
+    let shards: Vec<i16> = ALL.collect();
+    let stale = |shards: Vec<i16>, age_us| {
+        let store = store.clone();
+        async move {
+            let mut found = store.stale_mail(&shards, age_us, 100).await.expect("the store finds stale mail");
+            found.sort_unstable();
+            found
+        }
+    };
+    let mut both = vec![id("a"), id("b")];
+    both.sort_unstable();
+    assert_eq!(stale(shards.clone(), 0).await, both);
+    assert_eq!(stale(shards.clone(), LONG_US).await, []);
+    let mut others = shards.clone();
+    others.retain(|shard| *shard != id("a").shard(64) && *shard != id("b").shard(64));
+    assert_eq!(stale(others, 0).await, []);
+    assert_eq!(store.stale_mail(&shards, 0, 1).await.expect("the store finds stale mail").len(), 1);
+}

@@ -1,0 +1,101 @@
+//! The one suite that every driver of the port must pass, so that what is tested on SQLite holds on Postgres. A case knows
+//! nothing but the port: it gets a migrated store of its own and panics where the driver breaks a rule. It must never
+//! depend on the speed of anything.
+//!
+//! A driver's test file lists the whole suite with one line, and so can't leave a case out:
+//!
+//! ```ignore
+//! /// Gives a migrated, empty store; `case` is a name of the case, fit for a schema or a file.
+//! async fn fresh(case: &str) -> Arc<dyn Store> { … }
+//!
+//! flagstop_store::conformance!(crate::fresh);
+//! ```
+
+pub mod commits;
+pub mod data;
+pub mod fixtures;
+pub mod leases;
+pub mod lists;
+pub mod mailbox;
+pub mod relay;
+pub mod wakeups;
+
+/// Makes one test of each case of the suite. `$fresh` is the path, from `crate::`, of an
+/// `async fn(case: &str) -> Arc<dyn Store>`.
+#[macro_export]
+macro_rules! conformance {
+    ($fresh:path) => {
+        $crate::conformance! { @modules $fresh;
+            commits {
+                a_start_is_written_whole_and_found_again,
+                a_transition_moves_every_projection,
+                verdicts_stand_in_the_order_of_the_groups,
+                a_conflict_takes_only_its_own_group_out,
+                an_empty_batch_and_an_empty_load_are_answered,
+                one_shared_message_in_two_groups_goes_with_the_first,
+                d2_a_duplicate_takes_its_whole_group_out_and_leaves_no_inbox_row,
+                d10_a_child_is_inserted_with_its_parent_or_not_at_all,
+                d11_the_same_batch_twice_writes_once,
+                d12_a_replayed_start_is_refused_by_its_id_alone,
+                d15_the_time_is_the_databases,
+            }
+            data {
+                d20_bytes_come_back_as_they_went_in,
+                d20_data_that_cannot_be_stored_fails_alone,
+                d20_several_culprits_fail_and_all_others_pass,
+                d6_definitions_are_immutable_and_raise_the_catalogue,
+            }
+            mailbox {
+                d1_mail_is_written_with_the_inbox_row_or_not_at_all,
+                d1_mail_is_drained_once_and_in_order,
+                d1_mail_may_come_before_its_instance,
+                stale_mail_names_each_instance_once,
+            }
+            wakeups {
+                d3_every_interleaving_delivers_once,
+                d3_a_crash_before_the_look_is_healed_by_the_sweep,
+                d3_two_events_for_one_wait_deliver_one_and_keep_the_other,
+                d3_one_event_for_two_waits_is_claimed_once,
+                d3_an_event_older_than_the_wait_is_no_meeting,
+                parking_twice_is_parking_once,
+                the_sweep_goes_through_in_pages,
+                expired_events_become_dead_letters_once,
+            }
+            leases {
+                d7_adoption_fences_the_old_driver,
+                d7_a_dropped_effect_fences_its_late_result,
+                d7_who_left_may_report_no_more,
+                effects_of_nobody_wait_for_adoption,
+                three_workers_share_the_shards_fairly,
+                a_dead_workers_shards_are_taken_over,
+                leaving_frees_the_shards,
+                due_timers_come_oldest_first,
+            }
+            relay {
+                d13_rows_come_in_order_per_instance_and_none_is_skipped,
+                d14_reading_without_saving_repeats,
+                d14_only_the_holder_saves,
+                d14_the_successor_goes_on_where_the_holder_stopped,
+                d13_a_stream_set_aside_lets_the_others_pass,
+                a_dead_letter_is_written_and_published_once,
+            }
+            lists {
+                lists_show_the_newest_first_in_pages,
+                a_summary_tells_times_parent_and_key,
+                history_is_oldest_first_and_complete,
+                dead_letters_are_listed_newest_first,
+                parked_events_are_found_by_type,
+            }
+        }
+    };
+    (@modules $fresh:path; $($module:ident { $($case:ident,)+ })+) => {
+        $(mod $module {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                let store = $fresh(stringify!($case)).await;
+                $crate::conformance::$module::$case(store.clone()).await;
+                store.close().await;
+            })+
+        })+
+    };
+}

@@ -1,0 +1,148 @@
+//! The relay's way through the journal (PROTOCOL D13, D14).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use flagstop_schemas::InstanceId;
+
+use super::fixtures::*;
+use crate::port::{Group, Verdict};
+use crate::rows::{JournalRow, WorkerId};
+
+async fn hold(store: &Shared, worker: WorkerId) {
+    let beat = store.beat(worker, LONG_US).await.expect("the store answers a beat");
+    assert_eq!(beat.shards.len(), 64);
+}
+
+/// Twelve instances with five transitions each, in batches.
+async fn write_journal(store: &Shared) {
+    for revision in 0..5 {
+        apply(store, (0..12).map(|n| group(&format!("i{n}"), revision)).collect()).await;
+    }
+}
+
+/// Each row once, and each instance's rows in their order.
+fn assert_complete(rows: &[JournalRow]) {
+    let mut next: BTreeMap<InstanceId, i32> = BTreeMap::new();
+    for row in rows {
+        let expected = next.entry(row.instance).or_insert(1);
+        assert_eq!(row.revision, *expected, "of {}", row.instance);
+        *expected += 1;
+    }
+    assert_eq!(next.len(), 12);
+    assert!(next.values().all(|next| *next == 6));
+}
+
+/// D13: whatever the size of the pages, every row comes once, and each instance's rows come in order.
+pub async fn d13_rows_come_in_order_per_instance_and_none_is_skipped(store: Shared) {
+    hold(&store, worker(1)).await;
+    write_journal(&store).await;
+    let small = drain(&store, worker(1), 1).await;
+    assert_complete(&small);
+    let row = &small[0];
+    let name = (0..12).map(|n| format!("i{n}")).find(|name| id(name) == row.instance).expect("a known instance");
+    assert_eq!((row.definition, row.revision), (1, 1));
+    assert_eq!(row.events, format!("events of {name} at 1"));
+    assert!(row.at_us > 0);
+
+    for revision in 5..7 {
+        apply(&store, (0..12).map(|n| group(&format!("i{n}"), revision)).collect()).await;
+    }
+    let later = drain(&store, worker(1), 1_000).await;
+    assert_eq!(later.len(), 24, "what was confirmed does not come again");
+    assert!(later.iter().all(|row| row.revision > 5));
+}
+
+/// D14: what is read and not saved comes again, the same rows in the same order, and with it what is new.
+pub async fn d14_reading_without_saving_repeats(store: Shared) {
+    hold(&store, worker(1)).await;
+    write_journal(&store).await;
+    let flat = |pages: Vec<crate::port::Page>| -> Vec<_> {
+        let mut pages: Vec<_> = pages.into_iter().map(|page| (page.shard, page.rows)).collect();
+        pages.retain(|(_, rows)| !rows.is_empty());
+        pages.sort_by_key(|(shard, _)| *shard);
+        pages
+    };
+    let first = flat(read(&store, worker(1), 100).await);
+    let second = flat(read(&store, worker(1), 100).await);
+    assert_eq!(first, second);
+    apply(&store, vec![group("i0", 5)]).await;
+    let third = flat(read(&store, worker(1), 100).await);
+    let count = |pages: &[(i16, Vec<JournalRow>)]| pages.iter().map(|(_, rows)| rows.len()).sum::<usize>();
+    assert_eq!(count(&third), count(&first) + 1);
+    for (shard, rows) in first {
+        let now = third.iter().find(|(other, _)| *other == shard).expect("the shard still has rows");
+        assert_eq!(rows, now.1[..rows.len()], "what was there stays in front");
+    }
+}
+
+/// D14: a relay that lost its shard can't move the cursor, not even when it holds the shard again later.
+pub async fn d14_only_the_holder_saves(store: Shared) {
+    hold(&store, worker(1)).await;
+    write_journal(&store).await;
+    let old: Vec<_> = read(&store, worker(1), 100).await.into_iter().map(|page| page.next).collect();
+    store.leave(worker(1)).await.expect("the store lets leave");
+    hold(&store, worker(2)).await;
+    store.save(worker(1), &old).await.expect("a late save is no error");
+    store.leave(worker(2)).await.expect("the store lets leave");
+    hold(&store, worker(1)).await;
+    store.save(worker(1), &old).await.expect("a late save is no error");
+    assert_complete(&drain(&store, worker(1), 100).await);
+}
+
+/// D14: who takes over goes on behind what was confirmed, and repeats what was not.
+pub async fn d14_the_successor_goes_on_where_the_holder_stopped(store: Shared) {
+    hold(&store, worker(1)).await;
+    write_journal(&store).await;
+    let pages = read(&store, worker(1), 2).await;
+    let (confirmed, unconfirmed) = pages.split_at(pages.len() / 2);
+    let cursors: Vec<_> = confirmed.iter().map(|page| page.next.clone()).collect();
+    store.save(worker(1), &cursors).await.expect("the store saves cursors");
+    let mut rows: Vec<_> = confirmed.iter().flat_map(|page| page.rows.clone()).collect();
+    assert!(!rows.is_empty() && !unconfirmed.is_empty());
+
+    store.beat(worker(1), ENDED_US).await.expect("the store answers a beat");
+    hold(&store, worker(2)).await;
+    rows.extend(drain(&store, worker(2), 3).await);
+    assert_complete(&rows);
+    assert!(read(&store, worker(1), 10).await.is_empty(), "a shard is read by its holder alone");
+}
+
+/// D13: an instance whose events the broker refuses is left out from that revision on; nothing else is held up, and the
+/// history keeps all.
+pub async fn d13_a_stream_set_aside_lets_the_others_pass(store: Shared) {
+    hold(&store, worker(1)).await;
+    write_journal(&store).await;
+    store.quarantine(id("i3"), 3, "the broker refuses it").await.expect("the store sets a stream aside");
+    store.quarantine(id("i3"), 4, "another reason").await.expect("repeating it is no error");
+    let set_aside = store.quarantined().await.expect("the store tells what is set aside");
+    assert_eq!(set_aside, [(id("i3"), 3, "the broker refuses it".to_owned())], "the first time counts");
+    let rows = drain(&store, worker(1), 1).await;
+    let of =
+        |name: &str| rows.iter().filter(|row| row.instance == id(name)).map(|row| row.revision).collect::<Vec<_>>();
+    assert_eq!(of("i3"), [1, 2]);
+    for n in (0..12).filter(|n| *n != 3) {
+        assert_eq!(of(&format!("i{n}")), [1, 2, 3, 4, 5], "i{n}");
+    }
+    assert_eq!(history(&store, "i3").await.len(), 5);
+}
+
+/// A letter stands in the journal as revision 0 under its own id, once, however often and by whomever it is written.
+pub async fn a_dead_letter_is_written_and_published_once(store: Shared) {
+    hold(&store, worker(1)).await;
+    let dead = |names: &[&str]| Group { dead: names.iter().map(|name| letter(name)).collect(), ..Group::default() };
+    let verdicts =
+        commit(&store, vec![dead(&["x", "y"]), dead(&["y"]), Group { dead: vec![letter("z")], ..group("a", 0) }]).await;
+    assert_eq!(verdicts, [Verdict::Applied, Verdict::Applied, Verdict::Applied]);
+    assert_eq!(commit_one(&store, dead(&["x", "z"])).await, Verdict::Applied);
+    let rows = drain(&store, worker(1), 100).await;
+    let published: Vec<_> = rows.iter().filter(|row| row.revision == 0).map(|row| row.instance).collect();
+    let ids = ["x", "y", "z"].map(|name| InstanceId(letter(name).id.0));
+    assert_eq!(published.len(), 3);
+    assert_eq!(published.into_iter().collect::<BTreeSet<_>>(), ids.into_iter().collect());
+    assert!(rows.iter().filter(|row| row.revision == 0).all(|row| row.definition == 0 && row.events.is_empty()));
+    let found = store
+        .dead_letters(&["x", "y", "z", "absent"].map(|name| letter(name).id))
+        .await
+        .expect("the store gives letters");
+    assert_eq!(found.len(), 3);
+}
