@@ -1,6 +1,8 @@
 //! What only SQLite's driver promises, beyond the suite that all drivers pass: one file shared by several stores, crashes,
 //! paths, and messages that say how to mend.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};

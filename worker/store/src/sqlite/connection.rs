@@ -6,10 +6,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqlitePoolOptions, SqliteRow};
 use sqlx::{Arguments as _, AssertSqlSafe, Connection as _, SqliteConnection, SqlitePool};
 use tokio::sync::{Mutex, OwnedMutexGuard};
+
+use super::{BUSY_TIMEOUT, errors};
 
 /// Connections for reading a file while another batch is being written.
 const READERS: u32 = 4;
@@ -82,7 +85,8 @@ impl Command {
 impl Connections {
     /// A database in a file.
     pub(super) async fn to_file(options: SqliteConnectOptions) -> Result<Self, sqlx::Error> {
-        let writer = SqliteConnection::connect_with(&options).await?;
+        let mut writer = SqliteConnection::connect_with(&options).await?;
+        log_ahead(&mut writer).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .test_before_acquire(false)
@@ -152,6 +156,20 @@ impl Connections {
             && let Err(error) = connection.close().await
         {
             tracing::warn!(%error, "FS-STORE-FAILED: the database did not close cleanly; its log is replayed when it is opened next");
+        }
+    }
+}
+
+/// Switches the file to a write-ahead log, so that reading and writing do not wait for each other. SQLite does not wait
+/// by itself for another process that is just opening the file, too.
+async fn log_ahead(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    let deadline = Instant::now() + BUSY_TIMEOUT;
+    loop {
+        match Command::fixed("PRAGMA journal_mode = WAL", 1).run(connection).await {
+            Err(error) if errors::locked(&error) && Instant::now() < deadline => {
+                tokio::time::sleep(Duration::from_millis(rand::random_range(5..50))).await;
+            }
+            other => return other.map(|_| ()),
         }
     }
 }

@@ -60,6 +60,12 @@ pub(super) fn data_error(error: &sqlx::Error) -> Option<String> {
     of_data.then(|| format!("SQLite refuses it: {}", database.message()))
 }
 
+/// Another connection is in the way; waiting may help.
+pub(super) fn locked(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(database)
+        if matches!(primary(database.as_ref()), code::BUSY | code::LOCKED))
+}
+
 /// The error says that a table is not there.
 pub(super) fn no_such_table(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Database(database) if database.message().starts_with("no such table"))

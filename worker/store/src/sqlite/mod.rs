@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use flagstop_schemas::{Hash16, InstanceId};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
 
 use self::clock::Clock;
 use self::connection::Connections;
@@ -74,7 +74,6 @@ impl SqliteStore {
         // The whole path begins with `/`: SQLite takes a name that begins with `file:` for a URI.
         let options = tuned(SqliteConnectOptions::new().filename(whole))
             .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full);
         let connections = Connections::to_file(options).await.map_err(|error| errors::translate(&error, &url))?;
         Ok(Self::of(url, connections))
