@@ -1,8 +1,190 @@
-//! stub
-use crate::config::BusConfig;
-use crate::port::{Bus, BusError};
+//! Kafka through librdkafka. Everything of it that blocks runs on threads of its own.
+//!
+//! ```text
+//! publish ─▶ idempotent producer ─▶ topics in, status, out, dead-letters (key = order key)
+//! topics in, out ─▶ polling thread ─▶ recv … ack ─▶ low-water mark per partition ─▶ group's offsets
+//! ```
+
+mod consumer;
+mod context;
+mod lanes;
+mod poll;
+mod producer;
+mod settings;
+mod subscription;
+mod topics;
+
 use std::collections::BTreeMap;
-use std::sync::Arc;
-pub(crate) fn open(_: &str, _: &BTreeMap<String, String>, _: &BusConfig) -> Result<Arc<dyn Bus>, BusError> {
-    Err(BusError::Unreachable("not yet".into()))
+use std::fmt;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use self::consumer::Shared;
+use self::context::Health;
+use self::poll::Poller;
+use self::producer::Producer;
+use self::settings::Settings;
+use self::subscription::Feed;
+use crate::config::{BusConfig, allow_properties};
+use crate::port::{Bus, BusError, Channel, Consumer, Outgoing, PublishError, RawMessage, Subscription};
+
+/// The header that carries the media type.
+const CONTENT_TYPE: &str = "content-type";
+/// Longest single poll: callbacks and orders wait no longer than this.
+const POLL: Duration = Duration::from_millis(100);
+
+pub(crate) fn open(
+    brokers: &str,
+    properties: &BTreeMap<String, String>,
+    config: &BusConfig,
+) -> Result<Arc<dyn Bus>, BusError> {
+    allow_properties(&config.producer)?;
+    allow_properties(&config.consumer)?;
+    let settings = Settings { brokers: brokers.to_owned(), properties: properties.clone(), config: config.clone() };
+    // The consumer's properties are looked at now too, not only when a worker starts.
+    settings.group_consumer().create_native_config().map_err(wrong_property)?;
+    let health = Arc::new(Health::default());
+    let producer = Arc::new(Producer::new(settings.clone(), Arc::clone(&health))?);
+    Ok(Arc::new(Kafka {
+        settings,
+        health,
+        producer,
+        closed: AtomicBool::new(false),
+        end: CancellationToken::new(),
+        threads: Mutex::default(),
+        feeds: Mutex::default(),
+    }))
+}
+
+struct Kafka {
+    settings: Settings,
+    health: Arc<Health>,
+    producer: Arc<Producer>,
+    closed: AtomicBool,
+    /// Ends all consumers.
+    end: CancellationToken,
+    /// Answer when the consumers' threads have ended.
+    threads: Mutex<Vec<oneshot::Receiver<()>>>,
+    feeds: Mutex<Vec<Weak<Feed>>>,
+}
+
+#[async_trait]
+impl Bus for Kafka {
+    async fn prepare(&self, declare: bool) -> Result<(), BusError> {
+        let (settings, health) = (self.settings.clone(), Arc::clone(&self.health));
+        blocking(move || topics::prepare(&settings, &health, declare)).await
+    }
+
+    async fn consume(&self) -> Result<Box<dyn Consumer>, BusError> {
+        let config = &self.settings.config;
+        let revoke_wait = Duration::from_millis(config.revoke_wait_ms);
+        let shared = Arc::new(Shared::new(config.prefetch, revoke_wait, self.end.child_token()));
+        let poller = Poller::new(self.settings.clone(), Arc::clone(&self.health), Arc::clone(&shared));
+        let client = poller.client()?;
+        let (sender, ended) = oneshot::channel();
+        std::thread::Builder::new()
+            .name("kafka-consumer".into())
+            .spawn(move || poller.run(client, sender))
+            .map_err(|why| BusError::Unreachable(format!("no thread for the consumer: {why}")))?;
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.retain_mut(|thread| thread.try_recv() == Err(oneshot::error::TryRecvError::Empty));
+        threads.push(ended);
+        Ok(consumer::handle(shared))
+    }
+
+    async fn publish(&self, messages: &[Outgoing]) -> Vec<Result<(), PublishError>> {
+        if self.closed.load(Ordering::Acquire) {
+            let closed = || Err(PublishError::Unavailable("the bus is closed".into()));
+            return messages.iter().map(|_| closed()).collect();
+        }
+        self.producer.publish(messages).await
+    }
+
+    async fn subscribe(&self, channel: Channel) -> Result<Box<dyn Subscription>, BusError> {
+        let (settings, health) = (self.settings.clone(), Arc::clone(&self.health));
+        let topic = settings.config.topic(channel);
+        let (subscription, feed) = blocking(move || subscription::subscribe(&settings, &health, &topic)).await?;
+        self.feeds.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&feed));
+        Ok(subscription)
+    }
+
+    async fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.end.cancel();
+        self.feeds
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .filter_map(Weak::upgrade)
+            .for_each(|f| f.end());
+        self.producer.close().await;
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let all = futures_util::future::join_all(threads);
+        if tokio::time::timeout(self.settings.config.close_timeout(), all).await.is_err() {
+            tracing::warn!("Kafka's consumers did not end in time; the group notices when their session times out");
+        }
+    }
+
+    fn healthy(&self) -> bool {
+        !self.closed.load(Ordering::Acquire) && self.health.is_up()
+    }
+}
+
+impl fmt::Debug for Kafka {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without the properties: they hold passwords.
+        f.debug_struct("Kafka").field("brokers", &self.settings.brokers).finish_non_exhaustive()
+    }
+}
+
+/// Runs something of librdkafka that waits for brokers.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, BusError> + Send + 'static,
+) -> Result<T, BusError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|why| Err(BusError::Unreachable(format!("the Kafka client failed: {why}"))))
+}
+
+fn wrong_property(why: KafkaError) -> BusError {
+    BusError::Url(format!(
+        "librdkafka does not take its configuration: {why}; correct the URL's properties, bus.producer or bus.consumer"
+    ))
+}
+
+/// A record as a message. The body is copied once, out of librdkafka's memory.
+fn message(record: &BorrowedMessage<'_>) -> RawMessage {
+    // The binding panics on header names that aren't UTF-8. Such a record is no CloudEvent: it goes on without its
+    // headers, so that one bad producer can't end the thread.
+    let read = std::panic::catch_unwind(AssertUnwindSafe(|| headers(record)));
+    let (content_type, headers) = read.unwrap_or_default();
+    RawMessage {
+        content_type,
+        headers,
+        key: record.key().map(Bytes::copy_from_slice),
+        body: record.payload().map(Bytes::copy_from_slice).unwrap_or_default(),
+    }
+}
+
+fn headers(record: &BorrowedMessage<'_>) -> (Option<String>, Vec<(String, Bytes)>) {
+    let mut content_type = None;
+    let mut headers = Vec::new();
+    for header in record.headers().into_iter().flat_map(|headers| headers.iter()) {
+        let value = header.value.unwrap_or_default();
+        match std::str::from_utf8(value) {
+            Ok(text) if content_type.is_none() && header.key.eq_ignore_ascii_case(CONTENT_TYPE) => {
+                content_type = Some(text.to_owned());
+            }
+            _ => headers.push((header.key.to_owned(), Bytes::copy_from_slice(value))),
+        }
+    }
+    (content_type, headers)
 }

@@ -1,0 +1,131 @@
+//! The consuming side for the runtime: a handle to the thread that polls.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::lanes::Lanes;
+use crate::handover::Handover;
+use crate::port::{Acker, Consumer, Delivery, Token};
+
+/// What the thread, its callbacks and the handles share.
+pub(super) struct Shared {
+    pub(super) handover: Handover<Delivery>,
+    lanes: Mutex<Lanes>,
+    /// Something was acknowledged: a revocation may be waiting for it.
+    pub(super) acknowledged: Condvar,
+    wish: AtomicU8,
+    /// Something has changed that the thread must look at.
+    pub(super) attention: AtomicBool,
+    /// The bus is closed, or the last handle is gone.
+    pub(super) end: CancellationToken,
+    /// Messages of one partition, delivered and not yet below the low-water mark.
+    pub(super) window_max: usize,
+    pub(super) revoke_wait: Duration,
+}
+
+/// What the runtime wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wish {
+    Flow,
+    Pause,
+    Stop,
+}
+
+struct Handle {
+    shared: Arc<Shared>,
+    _end: DropGuard,
+}
+
+struct KafkaConsumer(Arc<Handle>);
+
+pub(super) fn handle(shared: Arc<Shared>) -> Box<dyn Consumer> {
+    let end = shared.end.clone().drop_guard();
+    Box::new(KafkaConsumer(Arc::new(Handle { shared, _end: end })))
+}
+
+// === impl Shared ===
+
+impl Shared {
+    pub(super) fn new(prefetch: u16, revoke_wait: Duration, end: CancellationToken) -> Self {
+        let window_max = usize::from(prefetch.max(1));
+        Self {
+            handover: Handover::new(window_max),
+            lanes: Mutex::default(),
+            acknowledged: Condvar::new(),
+            wish: AtomicU8::new(0),
+            attention: AtomicBool::new(true),
+            end,
+            window_max,
+            revoke_wait,
+        }
+    }
+
+    pub(super) fn lanes(&self) -> MutexGuard<'_, Lanes> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn wish(&self) -> Wish {
+        match self.wish.load(Ordering::Acquire) {
+            0 => Wish::Flow,
+            1 => Wish::Pause,
+            _ => Wish::Stop,
+        }
+    }
+
+    fn attend(&self) {
+        self.attention.store(true, Ordering::Release);
+    }
+}
+
+// === impl KafkaConsumer ===
+
+#[async_trait]
+impl Consumer for KafkaConsumer {
+    async fn recv(&mut self, max: usize) -> Vec<Delivery> {
+        let shared = &self.0.shared;
+        loop {
+            let mut deliveries = shared.handover.pop(max).await;
+            if deliveries.is_empty() {
+                return deliveries;
+            }
+            // Partitions may have gone to others in between.
+            let lanes = shared.lanes();
+            deliveries.retain(|delivery| lanes.is_current(&delivery.token));
+            drop(lanes);
+            if !deliveries.is_empty() {
+                return deliveries;
+            }
+        }
+    }
+
+    fn acker(&self) -> Arc<dyn Acker> {
+        Arc::clone(&self.0) as Arc<dyn Acker>
+    }
+}
+
+#[async_trait]
+impl Acker for Handle {
+    async fn ack(&self, tokens: &[Token]) {
+        self.shared.lanes().acknowledge(tokens);
+        self.shared.acknowledged.notify_all();
+        self.shared.attend();
+    }
+
+    async fn stop(&self) {
+        self.shared.wish.store(2, Ordering::Release);
+        self.shared.attend();
+    }
+
+    async fn pause(&self, paused: bool) {
+        // A stop is for good.
+        let _ = self
+            .shared
+            .wish
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |wish| (wish < 2).then_some(u8::from(paused)));
+        self.shared.attend();
+    }
+}

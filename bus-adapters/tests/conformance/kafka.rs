@@ -1,0 +1,125 @@
+//! Kafka, and what only it can do wrong.
+
+use std::collections::BTreeSet;
+
+use flagstop_bus::BusConfig;
+use flagstop_bus::port::{BusError, Channel};
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
+
+use crate::place::{After, Place, bodies, in_time, letter, publish, receive, receive_until, service, texts, tokens};
+use crate::proxy::closed_port;
+
+crate::conformance!(crate::kafka::place);
+
+async fn place(case: &str) -> Place {
+    let url = service("FLAGSTOP_TEST_KAFKA");
+    let brokers = url.trim_start_matches("kafka://").split(['/', '?']).next().unwrap_or_default().to_owned();
+    let remove = move |config: BusConfig| {
+        let brokers = brokers.clone();
+        Box::pin(async move {
+            let admin: AdminClient<DefaultClientContext> =
+                ClientConfig::new().set("bootstrap.servers", &brokers).create().unwrap();
+            let names = &config.names;
+            let topics = [&names.input, &names.status, &names.output, &names.dead_letters]
+                .map(|name| format!("{}{name}", config.prefix));
+            admin.delete_topics(&topics.each_ref().map(String::as_str), &AdminOptions::new()).await.unwrap();
+        }) as _
+    };
+    Place::new(url, case, After::Kept(Box::new(remove)))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn verifying_makes_nothing_and_names_every_missing_topic() {
+    let place = place("missing").await;
+    let bus = flagstop_bus::open(&place.url, &place.config).await.unwrap();
+    for _ in 0..2 {
+        let Err(BusError::Topology(why)) = bus.prepare(false).await else { panic!("nothing is there yet") };
+        for topic in ["flagstop.in", "flagstop.status", "flagstop.out", "flagstop.dead-letters"] {
+            assert!(why.contains(&format!("`{}{topic}`", place.config.prefix)), "{why}");
+        }
+        assert!(why.contains("bus.declare"), "{why}");
+    }
+    bus.prepare(true).await.unwrap();
+    bus.prepare(true).await.unwrap();
+    bus.prepare(false).await.unwrap();
+    let foreign = BusConfig { extra_inputs: vec![format!("{}others", place.config.prefix)], ..place.config.clone() };
+    let bus = flagstop_bus::open(&place.url, &foreign).await.unwrap();
+    let Err(BusError::Topology(why)) = bus.prepare(true).await else { panic!("others' topics are never made") };
+    assert!(why.contains(".others`") && why.contains("bus.extraInputs"), "{why}");
+    place.clean_up().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_is_not_there_is_unreachable() {
+    let config = BusConfig { connect_timeout_ms: 500, publish_timeout_ms: 1_000, ..Default::default() };
+    let url = format!("kafka://127.0.0.1:{}/?sasl.password=s3cret", closed_port().await);
+    let bus = flagstop_bus::open(&url, &config).await.unwrap();
+    let why = in_time("an answer", bus.prepare(true)).await.expect_err("nobody is there").to_string();
+    assert!(why.starts_with("FS-BUS-UNREACHABLE") && why.contains("500 ms") && !why.contains("s3cret"), "{why}");
+    let results = in_time("an answer", bus.publish(&[letter(Channel::In, "k", "x")])).await;
+    assert!(results[0].as_ref().is_err_and(|why| why.to_string().starts_with("FS-BUS-UNAVAILABLE")), "{results:?}");
+    assert!(!bus.healthy());
+    in_time("the end", bus.close()).await;
+}
+
+#[tokio::test]
+async fn a_wrong_property_is_refused_by_its_name() {
+    for property in ["sesion.timeout.ms=1", "session.timeout.ms=soon", "enable.auto.commit=false"] {
+        let url = format!("kafka://127.0.0.1:9/?{property}");
+        let why = flagstop_bus::open(&url, &BusConfig::default()).await.expect_err("no such property").to_string();
+        let name = property.split('=').next().unwrap();
+        assert!(why.starts_with("FS-BUS-URL") && why.contains(name), "{why}");
+    }
+}
+
+/// Members come and go while messages flow: none is lost, none that was acknowledged in time comes more than once too
+/// often, and each key keeps its order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rebalances_lose_nothing() {
+    let place = place("rebalance").await;
+    let bus = place.bus().await;
+    let mut first = bus.consume().await.unwrap();
+    let count = 400;
+    let letters: Vec<_> = texts(0, count)
+        .iter()
+        .enumerate()
+        .map(|(number, text)| letter(Channel::In, &format!("key{}", number % 16), text))
+        .collect();
+    let mut seen: BTreeSet<String> = BTreeSet::new();
+    for (round, part) in letters.chunks(100).enumerate() {
+        assert!(in_time("confirmations", bus.publish(part)).await.iter().all(Result::is_ok));
+        let mut second = bus.consume().await.unwrap();
+        let wanted = (round + 1) * 100;
+        in_time("a rebalance with nothing lost", async {
+            while seen.len() < wanted {
+                let some = tokio::select! {
+                    some = first.recv(20) => { first.acker().ack(&tokens(&some)).await; some }
+                    some = second.recv(20) => { second.acker().ack(&tokens(&some)).await; some }
+                };
+                seen.extend(bodies(&some));
+            }
+        })
+        .await;
+    }
+    assert_eq!(seen.len(), count);
+    bus.close().await;
+    place.clean_up().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_worker_holds_back_the_partitions_and_gets_everything_in_the_end() {
+    let mut place = place("slow").await;
+    place.config.prefetch = 20;
+    let bus = place.bus().await;
+    publish(&bus, &texts(0, 500)).await;
+    let mut consumer = bus.consume().await.unwrap();
+    let held = receive(&mut consumer, 20).await;
+    // Longer than the driver waits before it pauses.
+    tokio::time::sleep(std::time::Duration::from_millis(600)).await;
+    consumer.acker().ack(&tokens(&held)).await;
+    assert_eq!(receive_until(&mut consumer, "m499").await, texts(20, 500), "in order, each once");
+    bus.close().await;
+    place.clean_up().await;
+}
