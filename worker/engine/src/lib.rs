@@ -5,14 +5,44 @@
 pub mod api;
 
 // Foundations
-mod diagnostic;
-mod limits;
-mod pointer;
+pub mod diagnostic;
+pub mod duration;
+pub mod expr;
+pub mod limits;
+pub mod pointer;
+pub mod problem;
+pub mod reference;
+pub mod schema;
+pub mod source;
+pub mod uri_template;
+pub mod value;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, Span};
 pub use limits::Limits;
 
 // Plan and machine
-mod stub;
+mod content;
+mod event;
+mod filter;
+mod instance;
+mod machine;
+mod plan;
+mod snapshot;
+mod tasks;
+mod time;
 
-pub use stub::{Event, EventError, Filter, Instance, Plan, Problem, SnapshotError, apply};
+pub use event::{Event, EventError};
+pub use filter::Filter;
+pub use instance::Instance;
+pub use machine::apply;
+pub use plan::Plan;
+pub use problem::Problem;
+pub use snapshot::SnapshotError;
+
+/// A YAML or JSON text as a value: inputs, secrets and test files, within the limits of a definition.
+///
+/// # Errors
+/// What is wrong in the text, with its place.
+pub fn read_document(source: &[u8], limits: &Limits) -> Result<api::Value, Diagnostics> {
+    source::read(source, limits).map(|node| value::from_node(&node))
+}

@@ -1,0 +1,152 @@
+//! The variables of an expression: made only when it uses them.
+
+use std::collections::BTreeMap;
+
+use super::frame::Frame;
+use crate::api::{Env, Value};
+use crate::expr::{self, Expression, Template};
+use crate::instance::Instance;
+use crate::limits::Limits;
+use crate::plan::Plan;
+use crate::problem::{Problem, ProblemKind};
+use crate::time;
+use crate::value;
+
+/// What one evaluation can see. Which of it an expression may use was checked when the definition was loaded.
+#[derive(Clone, Copy)]
+pub(crate) struct Vars<'a> {
+    plan: &'a Plan,
+    instance: &'a Instance,
+    secrets: &'a BTreeMap<String, Value>,
+    limits: &'a Limits,
+    /// The task; none for the workflow's own expressions.
+    frame: Option<&'a Frame>,
+    raw_output: Option<&'a Value>,
+    output: Option<&'a Value>,
+    /// Variables that the task's own type gives here; before those of the tasks around it.
+    locals: &'a [(&'a str, &'a Value)],
+}
+
+impl<'a> Vars<'a> {
+    pub(crate) fn of_workflow(plan: &'a Plan, instance: &'a Instance, env: &Env<'a>) -> Self {
+        let (secrets, limits) = (env.secrets, env.limits);
+        Self { plan, instance, secrets, limits, frame: None, raw_output: None, output: None, locals: &[] }
+    }
+
+    pub(crate) fn of_task(plan: &'a Plan, instance: &'a Instance, env: &Env<'a>, frame: &'a Frame) -> Self {
+        Self { frame: Some(frame), ..Self::of_workflow(plan, instance, env) }
+    }
+
+    /// `$task.output`, from `output.as` on.
+    pub(crate) fn after(self, raw_output: &'a Value) -> Self {
+        Self { raw_output: Some(raw_output), ..self }
+    }
+
+    /// `$output`, in `export.as`.
+    pub(crate) fn with_output(self, output: &'a Value) -> Self {
+        Self { output: Some(output), ..self }
+    }
+
+    pub(crate) fn with_locals(self, locals: &'a [(&'a str, &'a Value)]) -> Self {
+        Self { locals, ..self }
+    }
+
+    /// A template's value with `input` as `.`.
+    pub(crate) fn eval(&self, template: &Template, input: &Value) -> Result<Value, Problem> {
+        if !self.plan.workflow().secrets.is_empty() {
+            let mut readable = Ok(());
+            template.each_expression(&mut |expression| {
+                if readable.is_ok() {
+                    readable = self.check_secrets(expression);
+                }
+            });
+            readable?;
+        }
+        template.eval(input, self, self.limits).map_err(|error| error.into_problem(""))
+    }
+
+    /// An expression's value with `input` as `.`.
+    pub(crate) fn eval_expr(&self, expression: &Expression, input: &Value) -> Result<Value, Problem> {
+        self.check_secrets(expression)?;
+        expression.eval(input, self, self.limits).map_err(|error| error.into_problem(""))
+    }
+
+    /// Whether a condition holds with `input` as `.`.
+    pub(crate) fn condition(&self, expression: &Expression, input: &Value) -> Result<bool, Problem> {
+        self.eval_expr(expression, input).map(|result| value::truthy(&result))
+    }
+
+    /// A listed secret that the store lacks is refused when it is first read.
+    fn check_secrets(&self, expression: &Expression) -> Result<(), Problem> {
+        let used = expression.secrets();
+        let all = used.whole.then_some(&self.plan.workflow().secrets);
+        match used.names.iter().chain(all.into_iter().flatten()).find(|name| !self.secrets.contains_key(*name)) {
+            Some(name) => {
+                Err(Problem::new(ProblemKind::Authorization, format!("the secret `{name}` is not there or denied"), ""))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn secrets(&self) -> Value {
+        let listed = self.plan.workflow().secrets.iter();
+        value::object(listed.filter_map(|name| Some((name.as_str(), self.secrets.get(name)?.clone()))))
+    }
+
+    fn workflow(&self) -> Value {
+        value::object([
+            ("id", value::string(self.instance.id.to_string())),
+            ("definition", self.plan.definition().clone()),
+            ("input", self.instance.input.clone()),
+            ("startedAt", time::descriptor(self.instance.started_us)),
+        ])
+    }
+
+    /// The task descriptor; the definition's own keys are there too, where the descriptor has none of that name.
+    fn task(&self, frame: &Frame) -> Value {
+        let task = self.plan.task(frame.task);
+        let mut fields = vec![
+            ("name", value::string(task.name.as_str())),
+            ("reference", value::string(task.pointer.as_str())),
+            ("definition", task.definition.clone()),
+            ("input", frame.raw_input.clone()),
+        ];
+        fields.extend(self.raw_output.map(|output| ("output", output.clone())));
+        fields.push(("startedAt", time::descriptor(frame.started_us)));
+        let own: Vec<&str> = ["output"].into_iter().chain(fields.iter().map(|(name, _)| *name)).collect();
+        let more = value::entries(&task.definition).filter(|(name, _)| !own.contains(name));
+        value::object(fields.into_iter().chain(more.map(|(name, item)| (name, item.clone()))))
+    }
+
+    fn local(&self, name: &str) -> Option<Value> {
+        if let Some((_, local)) = self.locals.iter().find(|(local, _)| *local == name) {
+            return Some((*local).clone());
+        }
+        let around = self.instance.frames.path(self.frame?.run);
+        let mut locals = around.filter_map(|frame| self.plan.task(frame.task).kind.local(frame.memory.as_ref()?, name));
+        locals.next().cloned()
+    }
+}
+
+impl expr::Vars for Vars<'_> {
+    fn get(&self, name: &str) -> Result<Value, Problem> {
+        Ok(match (name, self.frame) {
+            ("context", _) => self.instance.context.clone(),
+            ("input", Some(frame)) => frame.input.clone(),
+            ("output", _) => self.output.cloned().unwrap_or_default(),
+            ("secrets", _) => self.secrets(),
+            ("workflow", _) => self.workflow(),
+            ("task", Some(frame)) => self.task(frame),
+            ("runtime", _) => runtime(),
+            (name, _) => self.local(name).unwrap_or_default(),
+        })
+    }
+}
+
+fn runtime() -> Value {
+    value::object([
+        ("name", value::string("flagstop")),
+        ("version", value::string(env!("CARGO_PKG_VERSION"))),
+        ("metadata", value::empty_object()),
+    ])
+}

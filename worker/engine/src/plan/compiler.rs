@@ -1,0 +1,263 @@
+//! From the definition's tree to the arena: lists, tasks and what all tasks share.
+//!
+//! It walks the tree recursively, which the reader's depth limit bounds, and never stops at the first mistake.
+
+use std::collections::BTreeMap;
+
+pub(crate) use super::expressions::At;
+use super::keys::Keys;
+use super::{Block, BlockIndex, Common, Task, TaskIndex, Then};
+use crate::diagnostic::{Diagnostic, Diagnostics, suggestion};
+use crate::filter::Filter;
+use crate::limits::Limits;
+use crate::pointer::Pointer;
+use crate::source::{Key, Node};
+use crate::tasks;
+use crate::value;
+
+/// The compilation of one definition.
+pub(crate) struct Compiler<'a> {
+    pub(crate) limits: &'a Limits,
+    pub(crate) diagnostics: Diagnostics,
+    /// `None` while a task's own lists are being compiled: the text's order is the arena's.
+    pub(super) tasks: Vec<Option<Task>>,
+    pub(super) blocks: Vec<Block>,
+    pub(super) waits: Vec<Filter>,
+    /// `use.secrets`.
+    pub(crate) secrets: Vec<String>,
+    /// `use.errors`.
+    pub(crate) errors: BTreeMap<&'a str, &'a Node>,
+    /// The variables that tasks around this place define.
+    pub(crate) locals: Vec<String>,
+}
+
+/// A task of the definition, as its type sees it.
+#[derive(Clone, Copy)]
+pub(crate) struct TaskNode<'n> {
+    pub(crate) node: &'n Node,
+    pub(crate) pointer: &'n Pointer,
+    /// The names of the list in which it stands, for directives.
+    pub(crate) siblings: &'n [&'n str],
+}
+
+impl<'n> TaskNode<'n> {
+    /// The value of the key that chose the type.
+    pub(crate) fn own(&self, key: &str) -> &'n Node {
+        self.node.get(key).expect("a task type is chosen by its key")
+    }
+}
+
+const COMMON_KEYS: &[&str] = &["if", "input", "output", "export", "then", "metadata"];
+const COMMON_NOT_YET: &[&str] = &["timeout"];
+/// Task types of the specification that have no file under `tasks/` yet.
+const TYPES_NOT_YET: &[&str] = &["for", "fork", "run"];
+
+const INPUT: Keys = Keys { of: "`input`", known: &["schema", "from"], not_yet: &[] };
+const OUTPUT: Keys = Keys { of: "`output`", known: &["schema", "as"], not_yet: &[] };
+const EXPORT: Keys = Keys { of: "`export`", known: &["schema", "as"], not_yet: &[] };
+
+impl<'a> Compiler<'a> {
+    pub(super) fn new(limits: &'a Limits) -> Self {
+        Self {
+            limits,
+            diagnostics: Diagnostics::new(),
+            tasks: Vec::new(),
+            blocks: Vec::new(),
+            waits: Vec::new(),
+            secrets: Vec::new(),
+            errors: BTreeMap::new(),
+            locals: Vec::new(),
+        }
+    }
+
+    pub(crate) fn push(&mut self, diagnostic: Diagnostic) {
+        self.diagnostics.push(diagnostic);
+    }
+
+    pub(crate) fn error(&mut self, code: &'static str, node: &Node, message: impl Into<String>, hint: &str) {
+        self.push(Diagnostic::error(code, node.span, message).with_hint(hint));
+    }
+
+    /// A filter that a listen waits with.
+    pub(crate) fn waits_for(&mut self, filter: Filter) {
+        self.waits.push(filter);
+    }
+
+    /// A list of tasks; `pointer` is the list's own.
+    pub(crate) fn list(&mut self, node: &Node, pointer: &Pointer) -> Option<BlockIndex> {
+        let Some(items) = node.as_seq() else {
+            self.error(
+                "FS-WRONG-TYPE",
+                node,
+                format!("a list of tasks is expected here, but this is {}", node.kind()),
+                "write `- name:` and below it the task",
+            );
+            return None;
+        };
+        let index = BlockIndex(self.blocks.len() as u32);
+        self.blocks.push(Block { tasks: Vec::new() });
+        let entries: Vec<Option<(&Key, &Node)>> = items.iter().map(|item| self.list_item(item)).collect();
+        let names: Vec<&str> = entries.iter().map(|entry| entry.map_or("", |(key, _)| &*key.text)).collect();
+        for (position, entry) in entries.into_iter().enumerate() {
+            let Some((key, task)) = entry else { continue };
+            if names[..position].contains(&&*key.text) {
+                self.push(
+                    Diagnostic::error(
+                        "FS-DUPLICATE-NAME",
+                        key.span,
+                        format!("two tasks of this list are named `{}`", key.text),
+                    )
+                    .with_hint("give each task of a list its own name"),
+                );
+            }
+            let place = Place { block: index, position: position as u32, siblings: &names };
+            let task = self.task(key, task, &pointer.index(position).child(&key.text), place);
+            self.blocks[index.0 as usize].tasks.push(task);
+        }
+        Some(index)
+    }
+
+    fn list_item<'n>(&mut self, item: &'n Node) -> Option<(&'n Key, &'n Node)> {
+        match item.as_map() {
+            Some([(key, task)]) => Some((key, task)),
+            Some([]) | None => {
+                self.error(
+                    "FS-WRONG-TYPE",
+                    item,
+                    "an item of a list of tasks must be a mapping of one name to its task",
+                    "write `- name:` and below it the task",
+                );
+                None
+            }
+            Some(_) => {
+                self.error(
+                    "FS-WRONG-TYPE",
+                    item,
+                    "an item of a list of tasks holds one task, but this one has several keys",
+                    "begin each task with its own `- name:`, and indent what belongs to it further than the name",
+                );
+                None
+            }
+        }
+    }
+
+    fn task(&mut self, key: &Key, node: &Node, pointer: &Pointer, place: Place<'_>) -> TaskIndex {
+        let index = TaskIndex(self.tasks.len() as u32);
+        self.tasks.push(None);
+        let task = TaskNode { node, pointer, siblings: place.siblings };
+        // Everything is looked at, so that all mistakes are reported at once.
+        let kind = self.task_type(key, task);
+        let common = self.common(task);
+        self.tasks[index.0 as usize] = kind.map(|kind| Task {
+            name: key.text.to_string(),
+            pointer: pointer.as_str().to_owned(),
+            block: place.block,
+            position: place.position,
+            common,
+            kind,
+            definition: value::from_node(node),
+        });
+        index
+    }
+
+    fn task_type(&mut self, key: &Key, task: TaskNode<'_>) -> Option<tasks::Kind> {
+        let Some(entries) = task.node.as_map() else {
+            self.wrong_type(task.node, &format!("the task `{}`", key.text), "a mapping");
+            return None;
+        };
+        let has = |name: &&&str| task.node.get(name).is_some();
+        // `for` has a `do` of its own, so the types to come are looked for first.
+        if let Some(name) = TYPES_NOT_YET.iter().find(has) {
+            let span = task.node.entry(name).map_or(task.node.span, |(key, _)| key.span);
+            self.not_yet(span, &format!("this build cannot run `{name}` tasks yet"));
+            return None;
+        }
+        let mut types = tasks::TYPE_KEYS.iter().filter(has);
+        let Some(own) = types.next() else {
+            let unknown = entries.iter().map(|(key, _)| &*key.text).find(|name| !COMMON_KEYS.contains(name));
+            let names = tasks::TYPE_KEYS.iter().chain(TYPES_NOT_YET).copied();
+            self.push(
+                Diagnostic::error("FS-TASK-TYPE", key.span, format!("the task `{}` does not say what to do", key.text))
+                    .with_hint(suggestion(unknown.unwrap_or_default(), names)),
+            );
+            return None;
+        };
+        if let Some(other) = types.next() {
+            self.push(
+                Diagnostic::error(
+                    "FS-TASK-TYPE",
+                    key.span,
+                    format!("the task `{}` is both `{own}` and `{other}`", key.text),
+                )
+                .with_hint("split it into two tasks"),
+            );
+            return None;
+        }
+        let more = tasks::keys_of(own).unwrap_or_default();
+        let not_yet: Vec<&str> = COMMON_NOT_YET.iter().chain(tasks::keys_not_yet(own)).copied().collect();
+        self.check_keys(entries, &format!("a `{own}` task"), &[&[own], more, COMMON_KEYS], &not_yet);
+        tasks::compile(own, &task, self)
+    }
+
+    fn common(&mut self, task: TaskNode<'_>) -> Common {
+        let mut common = Common::default();
+        let node = task.node;
+        if let Some(condition) = node.get("if") {
+            common.condition = self.jq(condition, "`if`", At::Condition);
+        }
+        if let Some(input) = node.get("input").filter(|input| self.mapping(input, INPUT).is_some()) {
+            common.input_schema = input.get("schema").and_then(|schema| self.schema(schema));
+            common.input_from = input.get("from").and_then(|from| self.jq_or_template(from, At::Input));
+        }
+        if let Some(output) = node.get("output").filter(|output| self.mapping(output, OUTPUT).is_some()) {
+            common.output_as = output.get("as").and_then(|as_| self.jq_or_template(as_, At::Output));
+            common.output_schema = output.get("schema").and_then(|schema| self.schema(schema));
+        }
+        if let Some(export) = node.get("export").filter(|export| self.mapping(export, EXPORT).is_some()) {
+            common.export_as = export.get("as").and_then(|as_| self.jq_or_template(as_, At::Export));
+            common.export_schema = export.get("schema").and_then(|schema| self.schema(schema));
+        }
+        if let Some(then) = node.get("then") {
+            common.then = self.then(then, task.siblings).unwrap_or_default();
+        }
+        if let Some(metadata) = node.get("metadata")
+            && metadata.as_map().is_none()
+        {
+            self.wrong_type(metadata, "`metadata`", "a mapping");
+        }
+        common
+    }
+
+    /// A flow directive among the tasks of one list.
+    pub(crate) fn then(&mut self, node: &Node, siblings: &[&str]) -> Option<Then> {
+        Some(match self.text(node, "a flow directive")? {
+            "continue" => Then::Continue,
+            "exit" => Then::Exit,
+            "end" => Then::End,
+            name => match siblings.iter().position(|sibling| *sibling == name) {
+                Some(position) => Then::Sibling(position as u32),
+                None => {
+                    let names =
+                        siblings.iter().copied().chain(["continue", "exit", "end"]).filter(|name| !name.is_empty());
+                    self.push(
+                        Diagnostic::error(
+                            "FS-UNKNOWN-TASK",
+                            node.span,
+                            format!("no task of this list is named `{name}`"),
+                        )
+                        .with_hint(suggestion(name, names)),
+                    );
+                    return None;
+                }
+            },
+        })
+    }
+}
+
+/// Where in the arena a task stands.
+#[derive(Clone, Copy)]
+struct Place<'n> {
+    block: BlockIndex,
+    position: u32,
+    siblings: &'n [&'n str],
+}

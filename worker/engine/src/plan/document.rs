@@ -1,0 +1,201 @@
+//! The definition's top level: `document`, `use`, `input`, `output`, `evaluate`, `schedule` and the workflow's list.
+
+use std::sync::Arc;
+
+use flagstop_schemas::Hash16;
+
+use super::compiler::{At, Compiler};
+use super::keys::Keys;
+use super::{Block, Plan, Workflow, schedule};
+use crate::api::Reference;
+use crate::diagnostic::{Diagnostics, Severity};
+use crate::limits::Limits;
+use crate::pointer::Pointer;
+use crate::reference;
+use crate::source::{self, Node};
+use crate::value;
+
+const ROOT: Keys = Keys {
+    of: "a workflow definition",
+    known: &["document", "input", "use", "do", "output", "schedule", "evaluate"],
+    not_yet: &["timeout"],
+};
+const DOCUMENT: Keys = Keys {
+    of: "`document`",
+    known: &["dsl", "namespace", "name", "version", "title", "summary", "tags", "metadata"],
+    not_yet: &[],
+};
+const USE: Keys = Keys {
+    of: "`use`",
+    known: &["errors", "secrets"],
+    not_yet: &["authentications", "catalogs", "extensions", "functions", "retries", "timeouts"],
+};
+const INPUT: Keys = Keys { of: "the workflow's `input`", known: &["schema", "from"], not_yet: &[] };
+const OUTPUT: Keys = Keys { of: "the workflow's `output`", known: &["schema", "as"], not_yet: &[] };
+const EVALUATE: Keys = Keys { of: "`evaluate`", known: &["language", "mode"], not_yet: &[] };
+/// `document.metadata.flagstop`: this engine's own settings.
+const FLAGSTOP: Keys = Keys {
+    of: "`document.metadata.flagstop`",
+    known: &["businessKey"],
+    not_yet: &["checkpoint", "activation", "timezone"],
+};
+
+pub(super) fn compile(source: &[u8], limits: &Limits) -> Result<Plan, Diagnostics> {
+    let root = source::read(source, limits)?;
+    let mut compiler = Compiler::new(limits);
+    let plan = compiler.root(&root, source);
+    let diagnostics = std::mem::take(&mut compiler.diagnostics).sorted();
+    match plan {
+        Some(mut plan) if !diagnostics.has_errors() => {
+            plan.warnings = diagnostics.into_iter().filter(|found| found.severity == Severity::Warning).collect();
+            Ok(plan)
+        }
+        _ => Err(diagnostics),
+    }
+}
+
+impl<'a> Compiler<'a> {
+    fn root(&mut self, root: &'a Node, source: &[u8]) -> Option<Plan> {
+        self.mapping(root, ROOT)?;
+        let document = self.required(root, "document", ROOT.of);
+        let reference = document.and_then(|document| self.document(document));
+        if let Some(used) = root.get("use") {
+            self.used(used);
+        }
+        if let Some(evaluate) = root.get("evaluate") {
+            self.evaluate(evaluate);
+        }
+        let business_key = document.and_then(|document| self.flagstop(document));
+        let input = root.get("input").filter(|input| self.mapping(input, INPUT).is_some());
+        let output = root.get("output").filter(|output| self.mapping(output, OUTPUT).is_some());
+        let input_schema = input.and_then(|input| input.get("schema")).and_then(|schema| self.schema(schema));
+        let input_from =
+            input.and_then(|input| input.get("from")).and_then(|from| self.jq_or_template(from, At::WorkflowInput));
+        let output_as =
+            output.and_then(|output| output.get("as")).and_then(|as_| self.jq_or_template(as_, At::WorkflowOutput));
+        let output_schema = output.and_then(|output| output.get("schema")).and_then(|schema| self.schema(schema));
+        let schedule = root.get("schedule").map(|schedule| self.schedule(schedule)).unwrap_or_default();
+        let list = self.required(root, "do", ROOT.of).and_then(|list| self.list(list, &Pointer::root().child("do")));
+
+        let tasks: Option<Vec<_>> = std::mem::take(&mut self.tasks).into_iter().collect();
+        Some(Plan {
+            reference: Arc::new(reference?),
+            fingerprint: Hash16::of("flagstop/definition", &[source]),
+            definition: value::from_node(root),
+            tasks: tasks?,
+            blocks: std::mem::take::<Vec<Block>>(&mut self.blocks),
+            workflow: Workflow {
+                input_schema,
+                input_from,
+                output_as,
+                output_schema,
+                secrets: std::mem::take(&mut self.secrets),
+                business_key,
+                list: list?,
+            },
+            triggers: schedule.triggers,
+            trigger_read: schedule.read,
+            waits: std::mem::take(&mut self.waits),
+            warnings: Vec::new(),
+        })
+    }
+
+    fn document(&mut self, node: &Node) -> Option<Reference> {
+        self.mapping(node, DOCUMENT)?;
+        if let Some(dsl) = self.required(node, "dsl", DOCUMENT.of)
+            && let Some(text) = self.text(dsl, "`document.dsl`")
+        {
+            match reference::version(text) {
+                Ok(version) if version.major == 1 && version.minor == 0 => {}
+                Ok(_) => self.error(
+                    "FS-DSL-VERSION",
+                    dsl,
+                    format!("this build runs DSL 1.0, not {text}"),
+                    "write `dsl: '1.0.3'`",
+                ),
+                Err(error) => self.error("FS-DSL-VERSION", dsl, error.to_string(), "write `dsl: '1.0.3'`"),
+            }
+        }
+        let namespace = self.label(node, "namespace");
+        let name = self.label(node, "name");
+        let version = self.required(node, "version", DOCUMENT.of).and_then(|version| {
+            let text = self.text(version, "`document.version`")?;
+            reference::version(text)
+                .map_err(|error| self.error("FS-NAME", version, error.to_string(), "write `version: '1.0.0'`"))
+                .ok()
+        });
+        for key in ["title", "summary"] {
+            if let Some(text) = node.get(key) {
+                self.text(text, key);
+            }
+        }
+        for key in ["tags", "metadata"] {
+            if let Some(map) = node.get(key).filter(|map| map.as_map().is_none()) {
+                self.wrong_type(map, &format!("`document.{key}`"), "a mapping");
+            }
+        }
+        Some(Reference { namespace: namespace?, name: name?, version: version? })
+    }
+
+    fn label(&mut self, document: &Node, key: &str) -> Option<String> {
+        let node = self.required(document, key, DOCUMENT.of)?;
+        let text = self.text(node, &format!("`document.{key}`"))?;
+        match reference::label(text) {
+            Ok(()) => Some(text.to_owned()),
+            Err(error) => {
+                self.error("FS-NAME", node, error.to_string(), "choose another name");
+                None
+            }
+        }
+    }
+
+    fn used(&mut self, node: &'a Node) {
+        if self.mapping(node, USE).is_none() {
+            return;
+        }
+        match node.get("secrets").map(|secrets| (secrets, secrets.as_seq())) {
+            None => {}
+            Some((_, Some(names))) => {
+                for name in names {
+                    if let Some(text) = self.text(name, "a secret's name") {
+                        self.secrets.push(text.to_owned());
+                    }
+                }
+            }
+            Some((secrets, None)) => self.wrong_type(secrets, "`use.secrets`", "a list of names"),
+        }
+        match node.get("errors").map(|errors| (errors, errors.as_map())) {
+            None => {}
+            Some((_, Some(entries))) => self.errors.extend(entries.iter().map(|(key, error)| (&*key.text, error))),
+            Some((errors, None)) => self.wrong_type(errors, "`use.errors`", "a mapping of names to errors"),
+        }
+    }
+
+    fn evaluate(&mut self, node: &Node) {
+        if self.mapping(node, EVALUATE).is_none() {
+            return;
+        }
+        if let Some(language) = node.get("language")
+            && language.as_str() != Some("jq")
+        {
+            self.error("FS-NOT-YET", language, "this build evaluates `jq` only", "leave `language` out");
+        }
+        match node.get("mode").map(|mode| (mode, mode.as_str())) {
+            None | Some((_, Some("strict"))) => {}
+            Some((mode, Some("loose"))) => self.not_yet(mode.span, "this build cannot evaluate in `loose` mode yet"),
+            Some((mode, _)) => self.error("FS-VALUE", mode, "`mode` must be `strict` or `loose`", "leave `mode` out"),
+        }
+    }
+
+    fn flagstop(&mut self, document: &Node) -> Option<crate::expr::Template> {
+        let settings = document.get("metadata")?.get("flagstop")?;
+        self.mapping(settings, FLAGSTOP)?;
+        settings.get("businessKey").and_then(|key| self.jq_or_template(key, At::WorkflowInput))
+    }
+}
+
+impl Default for schedule::Schedule {
+    fn default() -> Self {
+        Self { triggers: Vec::new(), read: crate::event::ReadAs::Envelope }
+    }
+}

@@ -1,0 +1,143 @@
+//! Expressions, schemas and durations of a definition, each with the variables of its place.
+
+use super::compiler::Compiler;
+use super::keys::Keys;
+use crate::diagnostic::{Diagnostic, suggestion};
+use crate::duration;
+use crate::expr::{self, Expression, Mode, Scope, Template, Transform};
+use crate::schema::Schema;
+use crate::source::{Node, Span};
+
+/// Where an expression stands: decides which variables it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum At {
+    WorkflowInput,
+    WorkflowOutput,
+    /// A task's `if`.
+    Condition,
+    /// A task's `input.from`.
+    Input,
+    /// A task's own properties.
+    Definition,
+    /// A task's `output.as`.
+    Output,
+    /// A task's `export.as`.
+    Export,
+    /// Where no instance is known: there are no variables at all.
+    Event,
+}
+
+impl At {
+    fn scope(self) -> Scope {
+        match self {
+            Self::WorkflowInput => Scope::workflow_input(),
+            Self::WorkflowOutput => Scope::workflow_output(),
+            Self::Condition => Scope::task_if(),
+            Self::Input => Scope::task_input(),
+            Self::Definition => Scope::task_definition(),
+            Self::Output => Scope::task_output(),
+            Self::Export => Scope::task_export(),
+            Self::Event => Scope::none(),
+        }
+    }
+}
+
+impl Compiler<'_> {
+    /// A string that is always jq, `${ }` or not.
+    pub(crate) fn jq(&mut self, node: &Node, what: &str, at: At) -> Option<Expression> {
+        let text = self.text(node, what)?;
+        let scope = self.scope_of(at);
+        let transform = Transform { scope: &scope, mode: Mode::Strict, limits: self.limits };
+        let expression = transform.expression(text, node.span, &mut self.diagnostics)?;
+        self.check_secrets(&expression, node.span);
+        Some(expression)
+    }
+
+    /// A value in which strings are expressions only as `${ … }`.
+    pub(crate) fn template(&mut self, node: &Node, at: At) -> Option<Template> {
+        self.transform(node, at, |transform, node, found| transform.template(node, found))
+    }
+
+    /// `input.from` and the like: a string is always jq, a mapping is a template.
+    pub(crate) fn jq_or_template(&mut self, node: &Node, at: At) -> Option<Template> {
+        self.transform(node, at, |transform, node, found| transform.transformation(node, found))
+    }
+
+    fn transform(
+        &mut self,
+        node: &Node,
+        at: At,
+        compile: impl FnOnce(&Transform<'_>, &Node, &mut crate::Diagnostics) -> Template,
+    ) -> Option<Template> {
+        let scope = self.scope_of(at);
+        let transform = Transform { scope: &scope, mode: Mode::Strict, limits: self.limits };
+        let before = self.diagnostics.len();
+        let template = compile(&transform, node, &mut self.diagnostics);
+        template.each_expression(&mut |expression| self.check_secrets(expression, node.span));
+        (self.diagnostics.len() == before).then_some(template)
+    }
+
+    fn scope_of(&self, at: At) -> Scope {
+        self.locals.iter().fold(at.scope(), |scope, name| if at == At::Event { scope } else { scope.with_local(name) })
+    }
+
+    fn check_secrets(&mut self, expression: &Expression, span: Span) {
+        for name in &expression.secrets().names {
+            if !self.secrets.contains(name) {
+                let hint = match self.secrets.is_empty() {
+                    true => format!("list it: `use: {{ secrets: [ {name} ] }}`"),
+                    false => suggestion(name, self.secrets.iter().map(String::as_str)),
+                };
+                let message = format!("the secret `{name}` is used, but not listed in `use.secrets`");
+                self.push(Diagnostic::error("FS-SECRET-UNLISTED", span, message).with_hint(hint));
+            }
+        }
+    }
+
+    /// Compiles what stands inside of a task that defines variables.
+    pub(crate) fn with_locals<T>(&mut self, names: &[&str], compile: impl FnOnce(&mut Self) -> T) -> T {
+        let outside = self.locals.len();
+        self.locals.extend(names.iter().map(|name| (*name).to_owned()));
+        let compiled = compile(self);
+        self.locals.truncate(outside);
+        compiled
+    }
+
+    /// The name of a variable of the author's own.
+    pub(crate) fn variable_name(&mut self, node: &Node, what: &str) -> Option<String> {
+        let name = self.text(node, what)?;
+        match expr::check_name(name) {
+            Ok(()) => Some(name.to_owned()),
+            Err(why) => {
+                self.error("FS-VALUE", node, format!("{what}: {why}"), "name it without `$`, such as `error`");
+                None
+            }
+        }
+    }
+
+    pub(crate) fn schema(&mut self, node: &Node) -> Option<Schema> {
+        Schema::compile(node, &mut self.diagnostics)
+    }
+
+    /// A duration: constants are checked at once.
+    pub(crate) fn duration(&mut self, node: &Node, keys: Keys) -> Option<Template> {
+        if node.as_map().is_some() {
+            let before = self.diagnostics.len();
+            self.mapping(node, keys);
+            if self.diagnostics.len() > before {
+                return None;
+            }
+        } else if node.as_str().is_none() {
+            self.wrong_type(node, keys.of, "a text like `PT1H30M` or a mapping like `{ hours: 1 }`");
+            return None;
+        }
+        let template = self.template(node, At::Definition)?;
+        if let Some(constant) = template.as_constant()
+            && let Err(why) = duration::from_value(constant, self.limits.duration_days_max)
+        {
+            self.error("FS-DURATION", node, why.to_string(), "write `PT1H30M` or `{ hours: 1, minutes: 30 }`");
+            return None;
+        }
+        Some(template)
+    }
+}

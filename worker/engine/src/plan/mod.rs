@@ -1,0 +1,180 @@
+//! The plan: a definition compiled once, shared by all its instances.
+//!
+//! Whatever can be wrong in a definition is found while compiling, all at once, with its place. Afterwards nothing is
+//! looked up by name: tasks lie in an arena in the order of the text, so that an index means the same task for ever, as
+//! long as the text is the same (snapshots hold indices).
+
+pub(crate) mod compiler;
+mod document;
+mod expressions;
+pub(crate) mod keys;
+mod schedule;
+
+use std::sync::Arc;
+
+use flagstop_schemas::Hash16;
+
+use crate::api::{Reference, Value};
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::event::{Event, ReadAs};
+use crate::expr::{Expression, Template};
+use crate::filter::Filter;
+use crate::limits::Limits;
+use crate::schema::Schema;
+use crate::tasks::Kind;
+use crate::value;
+
+/// A compiled definition.
+#[derive(Debug)]
+pub struct Plan {
+    reference: Arc<Reference>,
+    fingerprint: Hash16,
+    /// The definition as data, for `$workflow.definition`.
+    definition: Value,
+    tasks: Vec<Task>,
+    blocks: Vec<Block>,
+    workflow: Workflow,
+    triggers: Vec<Filter>,
+    trigger_read: ReadAs,
+    waits: Vec<Filter>,
+    warnings: Vec<Diagnostic>,
+}
+
+/// What belongs to the workflow as a whole.
+#[derive(Debug)]
+pub(crate) struct Workflow {
+    pub(crate) input_schema: Option<Schema>,
+    pub(crate) input_from: Option<Template>,
+    pub(crate) output_as: Option<Template>,
+    pub(crate) output_schema: Option<Schema>,
+    /// `use.secrets`.
+    pub(crate) secrets: Vec<String>,
+    pub(crate) business_key: Option<Template>,
+    pub(crate) list: BlockIndex,
+}
+
+/// A task's place in the arena.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct TaskIndex(pub(crate) u32);
+
+/// A list's place in the arena.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct BlockIndex(pub(crate) u32);
+
+/// A list of tasks.
+#[derive(Debug)]
+pub(crate) struct Block {
+    pub(crate) tasks: Vec<TaskIndex>,
+}
+
+/// A task.
+#[derive(Debug)]
+pub(crate) struct Task {
+    pub(crate) name: String,
+    /// The definition's JSON Pointer to it.
+    pub(crate) pointer: String,
+    /// The list in which it stands, and where in it.
+    pub(crate) block: BlockIndex,
+    pub(crate) position: u32,
+    pub(crate) common: Common,
+    pub(crate) kind: Kind,
+    /// Its definition as data, for `$task.definition`.
+    pub(crate) definition: Value,
+}
+
+/// What every task can have.
+#[derive(Debug, Default)]
+pub(crate) struct Common {
+    pub(crate) condition: Option<Expression>,
+    pub(crate) input_schema: Option<Schema>,
+    pub(crate) input_from: Option<Template>,
+    pub(crate) output_as: Option<Template>,
+    pub(crate) output_schema: Option<Schema>,
+    pub(crate) export_as: Option<Template>,
+    pub(crate) export_schema: Option<Schema>,
+    pub(crate) then: Then,
+}
+
+/// A flow directive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Then {
+    /// The next task of the list.
+    #[default]
+    Continue,
+    /// Leaves the list.
+    Exit,
+    /// Ends the instance.
+    End,
+    /// The task at this position of the same list.
+    Sibling(u32),
+}
+
+impl Plan {
+    /// Compiles a definition (YAML or JSON).
+    ///
+    /// # Errors
+    /// All that is wrong in it, at once.
+    pub fn compile(source: &[u8], limits: &Limits) -> Result<Self, Diagnostics> {
+        document::compile(source, limits)
+    }
+
+    /// What is allowed but probably not meant.
+    #[must_use]
+    pub fn warnings(&self) -> &[Diagnostic] {
+        &self.warnings
+    }
+
+    /// The definition's identity.
+    #[must_use]
+    pub fn reference(&self) -> &Reference {
+        &self.reference
+    }
+
+    /// What starts an instance: `schedule.on` with `one`, or each of `any`.
+    #[must_use]
+    pub fn triggers(&self) -> &[Filter] {
+        &self.triggers
+    }
+
+    /// The filters of all listens.
+    #[must_use]
+    pub fn waits(&self) -> &[Filter] {
+        &self.waits
+    }
+
+    /// The input of an instance that this event starts: an array of the one event, as `schedule.read` says.
+    #[must_use]
+    pub fn trigger_input(&self, event: &Event) -> Value {
+        value::array([event.read(self.trigger_read)])
+    }
+
+    pub(crate) fn shared_reference(&self) -> Arc<Reference> {
+        self.reference.clone()
+    }
+
+    pub(crate) fn fingerprint(&self) -> Hash16 {
+        self.fingerprint
+    }
+
+    pub(crate) fn definition(&self) -> &Value {
+        &self.definition
+    }
+
+    pub(crate) fn workflow(&self) -> &Workflow {
+        &self.workflow
+    }
+
+    /// The task at an index that came from this plan.
+    pub(crate) fn task(&self, index: TaskIndex) -> &Task {
+        &self.tasks[index.0 as usize]
+    }
+
+    /// The task at an index that came from outside, if it exists.
+    pub(crate) fn get_task(&self, index: TaskIndex) -> Option<&Task> {
+        self.tasks.get(index.0 as usize)
+    }
+
+    pub(crate) fn block(&self, index: BlockIndex) -> &Block {
+        &self.blocks[index.0 as usize]
+    }
+}

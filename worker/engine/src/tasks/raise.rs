@@ -1,0 +1,72 @@
+//! `raise`: faults with the author's error.
+
+use super::{Outcome, TaskType};
+use crate::diagnostic::suggestion;
+use crate::expr::Template;
+use crate::machine::cx::Cx;
+use crate::plan::compiler::{At, Compiler, TaskNode};
+use crate::plan::keys::Keys;
+use crate::problem::{Problem, ProblemKind};
+use crate::source::Node;
+
+/// The error, with expressions in it.
+#[derive(Debug)]
+pub(crate) struct Raise {
+    error: Template,
+}
+
+const RAISE: Keys = Keys { of: "`raise`", known: &["error"], not_yet: &[] };
+const ERROR: Keys =
+    Keys { of: "an error", known: &["type", "status", "title", "detail", "details", "instance"], not_yet: &[] };
+
+impl TaskType for Raise {
+    const KEY: &'static str = "raise";
+    const TAG: u8 = 4;
+    type Memory = ();
+
+    fn compile(task: &TaskNode<'_>, compiler: &mut Compiler<'_>) -> Option<Self> {
+        let node = task.own(Self::KEY);
+        compiler.mapping(node, RAISE)?;
+        let error = compiler.required(node, "error", RAISE.of)?;
+        let error = match error.as_str() {
+            Some(name) => match compiler.errors.get(name) {
+                Some(defined) => *defined,
+                None => {
+                    let hint = suggestion(name, compiler.errors.keys().copied().collect::<Vec<_>>());
+                    compiler.error("FS-UNKNOWN-NAME", error, format!("`use.errors` defines no `{name}`"), &hint);
+                    return None;
+                }
+            },
+            None => error,
+        };
+        check_error(error, compiler)?;
+        Some(Self { error: compiler.template(error, At::Definition)? })
+    }
+
+    fn enter(&self, cx: &mut Cx<'_, '_>) -> Result<((), Outcome), Problem> {
+        let error = cx.vars().eval(&self.error, cx.input())?;
+        let pointer = &cx.task().pointer;
+        let problem = Problem::from_value(&error, pointer)
+            .map_err(|why| Problem::new(ProblemKind::Expression, format!("this can't be raised: {why}"), ""))?;
+        // Whatever the author wrote: an error comes from the task that raised it.
+        Err(problem.at(pointer))
+    }
+}
+
+/// What is surely wrong in an error's definition.
+fn check_error(node: &Node, compiler: &mut Compiler<'_>) -> Option<()> {
+    compiler.mapping(node, ERROR)?;
+    compiler.required(node, "type", ERROR.of)?;
+    let status = compiler.required(node, "status", ERROR.of)?;
+    let is_expression = status.as_str().is_some_and(|text| text.trim().starts_with("${"));
+    if status.as_int().is_none() && !is_expression {
+        compiler.wrong_type(status, "`status` of an error", "an integer");
+        return None;
+    }
+    for key in ["type", "title", "detail", "details", "instance"] {
+        if let Some(text) = node.get(key) {
+            compiler.text(text, &format!("`{key}` of an error"))?;
+        }
+    }
+    Some(())
+}

@@ -1,0 +1,141 @@
+//! What is wrong in a definition is said at once, with its place and how to mend it.
+
+use flagstop_engine::{Limits, Plan};
+
+use crate::driver::definition;
+
+/// The code and line of each mistake.
+fn mistakes(text: &str) -> Vec<(&'static str, u32)> {
+    match Plan::compile(text.as_bytes(), &Limits::default()) {
+        Ok(_) => Vec::new(),
+        Err(found) => found.iter().map(|mistake| (mistake.code, mistake.span.line)).collect(),
+    }
+}
+
+fn codes(rest: &str) -> Vec<&'static str> {
+    mistakes(&definition(rest)).into_iter().map(|(code, _)| code).collect()
+}
+
+#[test]
+fn all_mistakes_of_a_definition_are_reported_at_once_with_their_places() {
+    let text = "\
+document: { dsl: '1.0.3', namespace: no_good, name: flow, version: 1.0, ttile: x }
+schedule: { every: PT1H }
+timeout: { after: PT1H }
+do:
+  - a: { sett: { x: 1 } }
+  - b: { set: { x: '${ .a | }' }, then: nowhere }
+  - b: { wait: soon }
+  - c: { for: { in: . }, do: [] }
+  - d: { switch: [ { x: { when: '$nothing', then: e } } ] }
+  - f: { call: grpc, with: {} }
+  - g: { listen: { to: { any: [] } } }
+  - h: { try: [ { i: { set: word } } ], catch: { retry: {}, as: context, exceptwhen: '.x' } }
+  - j: { call: http, with: { method: get, endpoint: 'https://a.example/{+x}', redirect: maybe } }
+  - k: { set: { x: 1 }, wait: PT1S, inputs: {} }
+  - l: { raise: { error: missing } }
+";
+    let found = Plan::compile(text.as_bytes(), &Limits::default()).expect_err("it is full of mistakes");
+    let shown = found.render("bad.yaml", text);
+    let golden = include_str!("bad.golden.txt");
+    if std::env::var_os("FLAGSTOP_BLESS").is_some() {
+        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/engine/bad.golden.txt"), &shown).unwrap();
+    } else {
+        assert_eq!(shown, golden, "\n{shown}\nrun again with FLAGSTOP_BLESS=1 if this is better");
+    }
+}
+
+#[test]
+fn what_the_specification_has_and_this_build_has_not_is_named_as_not_yet() {
+    for rest in [
+        "do: [ { a: { for: { in: '.x' }, do: [] } } ]",
+        "do: [ { a: { fork: { branches: [] } } } ]",
+        "do: [ { a: { run: { shell: { command: ls } } } } ]",
+        "do: [ { a: { call: openapi, with: {} } } ]",
+        "do: [ { a: { call: myFunction } } ]",
+        "do: [ { a: { call: http, with: { method: get, endpoint: { uri: 'https://a.example', authentication: { use: x } } } } } ]",
+        "do: [ { a: { set: { x: 1 }, timeout: { after: PT1S } } } ]",
+        "do: [ { a: { listen: { to: { all: [] } } } } ]",
+        "do: [ { a: { listen: { to: { one: { with: { type: t } } } }, foreach: {} } } ]",
+        "do: [ { a: { try: [], catch: { retry: {} } } } ]",
+        "schedule: { cron: '0 0 * * *' }\ndo: []",
+        "schedule: { on: { all: [ { with: { type: t } } ] } }\ndo: []",
+        "use: { functions: {} }\ndo: []",
+        "timeout: { after: PT1S }\ndo: []",
+        "evaluate: { mode: loose }\ndo: []",
+    ] {
+        assert_eq!(codes(rest), ["FS-NOT-YET"], "{rest}");
+    }
+}
+
+#[test]
+fn unknown_keys_are_errors_at_every_level_and_own_ones_are_not_looked_into() {
+    for (rest, code) in [
+        ("doo: []\ndo: []", "FS-UNKNOWN-KEY"),
+        ("do: [ { a: { set: { x: 1 }, outputs: {} } } ]", "FS-UNKNOWN-KEY"),
+        ("do: [ { a: { set: { x: 1 }, output: { is: . } } } ]", "FS-UNKNOWN-KEY"),
+        ("do: [ { a: { emit: { event: { with: { type: t }, more: 1 } } } } ]", "FS-UNKNOWN-KEY"),
+        ("do: [ { a: { listen: { to: { one: { with: { type: t }, corelate: {} } } } } } ]", "FS-UNKNOWN-KEY"),
+        ("do: [ { a: { wait: { second: 1 } } } ]", "FS-UNKNOWN-KEY"),
+    ] {
+        assert_eq!(codes(rest), [code], "{rest}");
+    }
+    assert!(
+        codes("x-team: hr\ndo: [ { a: { set: { x: 1 }, x-note: { any: thing }, metadata: { anything: 1 } } } ]")
+            .is_empty()
+    );
+}
+
+#[test]
+fn names_and_directives_are_checked() {
+    for (rest, code) in [
+        ("do: [ { a: { set: { x: 1 } } }, { a: { set: { x: 1 } } } ]", "FS-DUPLICATE-NAME"),
+        ("do: [ { a: { set: { x: 1 }, then: b } } ]", "FS-UNKNOWN-TASK"),
+        ("do: [ { a: { do: [ { b: { set: { x: 1 }, then: c } } ] } }, { c: { set: { x: 1 } } } ]", "FS-UNKNOWN-TASK"),
+        ("do: [ { a: { try: [], catch: { then: nowhere } } } ]", "FS-UNKNOWN-TASK"),
+        ("do: [ { a: { raise: { error: { type: x } } } } ]", "FS-MISSING-KEY"),
+        ("do: [ { a: { set: {} } } ]", "FS-VALUE"),
+        ("do: [ { a: { set: word } } ]", "FS-VALUE"),
+        ("do: [ { a: { wait: P1M } } ]", "FS-DURATION"),
+        ("do: [ { a: {} } ]", "FS-TASK-TYPE"),
+        ("do: [ a ]", "FS-WRONG-TYPE"),
+        ("do: [ { a: { try: [], catch: { errors: { with: { status: '500' } } } } } ]", "FS-WRONG-TYPE"),
+    ] {
+        assert_eq!(codes(rest), [code], "{rest}");
+    }
+}
+
+#[test]
+fn the_identity_of_a_definition_is_checked() {
+    let document = |document: &str| {
+        mistakes(&format!("document: {document}\ndo: []")).into_iter().map(|(code, _)| code).collect::<Vec<_>>()
+    };
+    assert!(document("{ dsl: '1.0.0', namespace: a, name: b, version: '0.1.0-rc.1' }").is_empty());
+    assert_eq!(document("{ dsl: '0.9.0', namespace: a, name: b, version: '0.1.0' }"), ["FS-DSL-VERSION"]);
+    assert_eq!(document("{ dsl: '1.0.3', namespace: a b, name: b, version: '0.1.0' }"), ["FS-NAME"]);
+    assert_eq!(document("{ dsl: '1.0.3', namespace: a, name: b, version: '1' }"), ["FS-NAME"]);
+    assert_eq!(document("{ dsl: '1.0.3', namespace: a, name: b }"), ["FS-MISSING-KEY"]);
+    assert_eq!(mistakes("do: []").len(), 1);
+    let plan = Plan::compile(definition("do: []").as_bytes(), &Limits::default()).unwrap();
+    assert_eq!((plan.reference().namespace.as_str(), plan.reference().version.to_string().as_str()), ("test", "1.2.3"));
+}
+
+#[test]
+fn a_secret_that_is_used_must_be_listed() {
+    assert!(!codes("do: [ { a: { set: { x: '${ $secrets.hr }' } } } ]").is_empty());
+    assert!(codes("use: { secrets: [ hr ] }\ndo: [ { a: { set: { x: '${ $secrets.hr }' } } } ]").is_empty());
+}
+
+#[test]
+fn a_variable_is_known_only_where_it_is_given() {
+    let handler = "do: [ { a: { try: [], catch: { as: e, do: [ { b: { set: { x: '${ $e }' } } } ] } } } ]";
+    assert!(codes(handler).is_empty());
+    for rest in [
+        "do: [ { a: { try: [ { b: { set: { x: '${ $e }' } } } ], catch: { as: e } } } ]",
+        "do: [ { a: { try: [], catch: { as: e }, output: { as: '$e' } } } ]",
+        "do: [ { a: { set: { x: '${ $output }' } } } ]",
+        "do: [ { a: { if: '$input.x', set: { x: 1 } } } ]",
+    ] {
+        assert_eq!(codes(rest).len(), 1, "{rest}");
+    }
+}

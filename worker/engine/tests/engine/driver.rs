@@ -1,0 +1,343 @@
+//! A worker in miniature: one instance, a virtual clock, scripted answers and events.
+//!
+//! With [`Kill::AfterEveryApply`] everything but the snapshot is dropped after each transition, and each stimulus is
+//! given twice. Whatever a test expects must hold both ways, so [`World::run`] is best reached by [`both_ways`].
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use flagstop_engine::api::{Effect, EffectOutcome, Env, HttpRequest, Phase, Rejected, Request, Stimulus, Value};
+use flagstop_engine::{Diagnostics, Event, Instance, Limits, Plan, apply, value};
+use flagstop_schemas::{CloudEvent, Data, Entry, InstanceId, StatusEvent, StatusKind};
+use serde_json::json;
+
+/// 2026-01-01T00:00:00Z.
+pub const START_US: i64 = 1_767_225_600_000_000;
+pub const SECOND_US: i64 = 1_000_000;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kill {
+    Never,
+    AfterEveryApply,
+}
+
+pub struct World {
+    pub plan: Plan,
+    pub limits: Limits,
+    pub secrets: BTreeMap<String, Value>,
+    pub now_us: i64,
+    pub kill: Kill,
+    pub instance: Instance,
+    pub entries: Vec<Entry>,
+    pub requests: Vec<Effect>,
+    answers: VecDeque<EffectOutcome>,
+    events: VecDeque<CloudEvent>,
+    in_flight: Vec<Effect>,
+    more: bool,
+}
+
+/// A definition with this `do` list and whatever else is given at the top level.
+pub fn definition(rest: &str) -> String {
+    format!("document: {{ dsl: '1.0.3', namespace: test, name: flow, version: '1.2.3' }}\n{rest}")
+}
+
+pub fn compile(rest: &str) -> Result<Plan, Diagnostics> {
+    Plan::compile(definition(rest).as_bytes(), &Limits::default())
+}
+
+impl World {
+    pub fn new(rest: &str) -> Self {
+        let text = definition(rest);
+        let limits = Limits::default();
+        let plan = Plan::compile(text.as_bytes(), &limits)
+            .unwrap_or_else(|diagnostics| panic!("{}", diagnostics.render("flow.yaml", &text)));
+        let instance = Instance::new(InstanceId::of_trigger("/test", "1", "test", "flow"), &plan);
+        Self {
+            plan,
+            limits,
+            secrets: BTreeMap::new(),
+            now_us: START_US,
+            kill: Kill::Never,
+            instance,
+            entries: Vec::new(),
+            requests: Vec::new(),
+            answers: VecDeque::new(),
+            events: VecDeque::new(),
+            in_flight: Vec::new(),
+            more: false,
+        }
+    }
+
+    pub fn killed(mut self, kill: Kill) -> Self {
+        self.kill = kill;
+        self
+    }
+
+    pub fn answers(mut self, outcome: EffectOutcome) -> Self {
+        self.answers.push_back(outcome);
+        self
+    }
+
+    pub fn answers_json(self, status: u16, body: serde_json::Value) -> Self {
+        self.answers(answer(status, "application/json", &body.to_string()))
+    }
+
+    pub fn hears(mut self, event: CloudEvent) -> Self {
+        self.events.push_back(event);
+        self
+    }
+
+    pub fn secret(mut self, name: &str, secret: serde_json::Value) -> Self {
+        self.secrets.insert(name.into(), from_json(&secret));
+        self
+    }
+
+    /// Starts and goes on until nothing more can happen.
+    pub fn run(mut self, input: serde_json::Value) -> Self {
+        self.start(input);
+        self.go_on();
+        self
+    }
+
+    pub fn start(&mut self, input: serde_json::Value) {
+        let cause = Some(("cause-1".to_owned(), "/cause".to_owned()));
+        self.apply(Stimulus::Start { input: from_json(&input), cause }).expect("a new instance starts");
+    }
+
+    pub fn go_on(&mut self) {
+        // No test needs as many.
+        for _ in 0..100_000 {
+            if self.more {
+                self.apply(Stimulus::Proceed).expect("pure work was left");
+            } else if !self.in_flight.is_empty() && !self.answers.is_empty() {
+                let effect = self.in_flight.remove(0);
+                let outcome = self.answers.pop_front().expect("it is not empty");
+                self.apply(Stimulus::Effect { slot: effect.slot, outcome }).expect("the effect was in flight");
+            } else if !self.in_flight.is_empty() {
+                return;
+            } else if self.deliver_next_event() {
+            } else if let Some(timer) = self.instance.projection(&self.plan).timers.first().cloned() {
+                self.now_us = self.now_us.max(timer.due_us);
+                self.apply(Stimulus::Timer { slot: timer.slot }).expect("the timer is due");
+            } else {
+                return;
+            }
+        }
+        panic!("the instance does not come to rest");
+    }
+
+    /// Gives the first scripted event that somebody waits for, found as the store finds it: by key.
+    fn deliver_next_event(&mut self) -> bool {
+        for index in 0..self.events.len() {
+            let event = Arc::new(Event::parse(self.events[index].clone(), &self.limits).expect("a good event"));
+            for slot in self.waiting_slots(&event) {
+                match self.apply(Stimulus::Event { slot, event: event.clone() }) {
+                    Ok(()) => {
+                        self.events.remove(index);
+                        return true;
+                    }
+                    Err(Rejected::NotWaiting) => {}
+                    Err(other) => panic!("an event that is waited for was refused: {other}"),
+                }
+            }
+        }
+        false
+    }
+
+    pub fn waiting_slots(&self, event: &Event) -> Vec<i64> {
+        let keys: Vec<_> = self.plan.waits().iter().flat_map(|filter| filter.keys(event)).collect();
+        let bookmarks = self.instance.projection(&self.plan).bookmarks;
+        bookmarks.into_iter().filter(|bookmark| keys.contains(&bookmark.key)).map(|bookmark| bookmark.slot).collect()
+    }
+
+    pub fn try_event(&mut self, slot: i64, event: CloudEvent) -> Result<(), Rejected> {
+        let event = Arc::new(Event::parse(event, &self.limits).expect("a good event"));
+        self.apply(Stimulus::Event { slot, event })
+    }
+
+    /// One transition, and with [`Kill::AfterEveryApply`] what a crash right after it does.
+    pub fn apply(&mut self, stimulus: Stimulus) -> Result<(), Rejected> {
+        let env = Env { now_us: self.now_us, seed: 7, secrets: &self.secrets, limits: &self.limits };
+        let before = self.instance.encode();
+        let again = stimulus.clone();
+        let result = apply(&self.plan, &self.instance, stimulus, &env);
+        assert_eq!(self.instance.encode(), before, "apply must leave its input as it was");
+        let transition = result?;
+        let dropped = transition.dropped_effects;
+        self.in_flight.retain(|effect| !dropped.contains(&effect.slot));
+        self.in_flight.extend(transition.effects.iter().cloned());
+        self.requests.extend(transition.effects);
+        self.entries.extend(transition.events);
+        self.more = transition.more;
+        self.instance = transition.instance;
+        if self.kill == Kill::AfterEveryApply {
+            let bytes = self.instance.encode();
+            let projection = self.instance.projection(&self.plan);
+            self.instance = Instance::decode(&self.plan, &bytes).expect("what was written can be read");
+            assert_eq!(self.instance.encode(), bytes, "a snapshot read and written is the same");
+            assert_eq!(self.instance.projection(&self.plan), projection, "projections come from the snapshot alone");
+            let rendered = self.instance.effects(&self.plan, &env);
+            let wanted: Vec<_> = self.in_flight.iter().map(comparable).collect();
+            assert_eq!(
+                rendered.iter().map(comparable).collect::<Vec<_>>(),
+                wanted,
+                "recovery renders the same requests"
+            );
+            if !matches!(again, Stimulus::Proceed) {
+                let twice = apply(&self.plan, &self.instance, again, &env).map(|_| ());
+                twice.expect_err("the same stimulus again must change nothing");
+            }
+        }
+        self.check_invariants();
+        Ok(())
+    }
+
+    fn check_invariants(&self) {
+        let sequences: Vec<u64> = self.statuses().map(|event| event.sequence).collect();
+        assert_eq!(sequences, (1..=sequences.len() as u64).collect::<Vec<_>>(), "sequence counts from 1 without gaps");
+        assert_eq!(self.instance.sequence(), sequences.len() as u64);
+        let projection = self.instance.projection(&self.plan);
+        let waits = projection.bookmarks.len() + projection.timers.len() + projection.effects.len();
+        match self.instance.phase() {
+            Phase::Waiting => assert!(projection.effects.is_empty()),
+            Phase::Running => assert!(self.more || !projection.effects.is_empty()),
+            phase => assert!(!phase.has_ended() || waits == 0 && self.instance.waiting(&self.plan).is_empty()),
+        }
+    }
+
+    pub fn statuses(&self) -> impl Iterator<Item = &StatusEvent> {
+        self.entries.iter().filter_map(|entry| match entry {
+            Entry::Status(event) => Some(event),
+            Entry::Emitted(_) => None,
+        })
+    }
+
+    pub fn emitted(&self) -> Vec<&CloudEvent> {
+        let emitted = self.entries.iter().filter_map(|entry| match entry {
+            Entry::Status(_) => None,
+            Entry::Emitted(event) => Some(&**event),
+        });
+        emitted.collect()
+    }
+
+    /// The status events in short: `task.created /do/0/a`.
+    pub fn story(&self) -> Vec<String> {
+        self.statuses()
+            .map(|event| {
+                format!("{} {}", short(event.kind), event.task.as_deref().unwrap_or_default()).trim_end().to_owned()
+            })
+            .collect()
+    }
+
+    /// The pointers of the completed tasks, in order.
+    pub fn completed(&self) -> Vec<&str> {
+        self.statuses()
+            .filter(|event| event.kind == StatusKind::TaskCompleted)
+            .filter_map(|event| event.task.as_deref())
+            .collect()
+    }
+
+    pub fn output(&self) -> serde_json::Value {
+        assert_eq!(
+            self.instance.phase(),
+            Phase::Completed,
+            "{:?} {:?}",
+            self.instance.error(),
+            self.instance.waiting(&self.plan)
+        );
+        to_json(self.instance.output().expect("a completed instance has an output"))
+    }
+
+    pub fn error(&self) -> serde_json::Value {
+        assert_eq!(self.instance.phase(), Phase::Faulted, "{:?}", self.instance.output());
+        to_json(&self.instance.error().expect("a faulted instance has an error").to_value())
+    }
+
+    pub fn context(&self) -> serde_json::Value {
+        to_json(self.instance.context())
+    }
+
+    pub fn http(&self, index: usize) -> &HttpRequest {
+        let Request::Http(request) = &self.requests[index].request;
+        request
+    }
+}
+
+/// Runs a scenario without and with crashes after every transition.
+pub fn both_ways(scenario: impl Fn(Kill)) {
+    scenario(Kill::Never);
+    scenario(Kill::AfterEveryApply);
+}
+
+pub fn answer(status: u16, media_type: &str, body: &str) -> EffectOutcome {
+    EffectOutcome::Http {
+        status,
+        headers: vec![("content-type".into(), media_type.into())],
+        body: body.to_owned().into(),
+    }
+}
+
+pub fn event(ty: &str, id: &str, data: serde_json::Value) -> CloudEvent {
+    CloudEvent {
+        id: id.into(),
+        source: "/test".into(),
+        ty: ty.into(),
+        subject: None,
+        time: None,
+        datacontenttype: Some("application/json".into()),
+        dataschema: None,
+        extensions: BTreeMap::new(),
+        data: if data.is_null() { Data::Absent } else { Data::Json(data.to_string().into()) },
+    }
+}
+
+pub fn header<'r>(request: &'r HttpRequest, name: &str) -> Option<&'r str> {
+    request.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, text)| text.as_str())
+}
+
+pub fn to_json(found: &Value) -> serde_json::Value {
+    value::to_serde(found)
+}
+
+pub fn from_json(found: &serde_json::Value) -> Value {
+    value::from_serde(found)
+}
+
+/// The specification's own error, in full.
+pub fn problem(kind: &str, status: u16, instance: &str) -> serde_json::Value {
+    json!({ "type": format!("https://serverlessworkflow.io/spec/1.0.0/errors/{kind}"), "status": status, "instance": instance })
+}
+
+/// Compares the fields that `wanted` has.
+#[track_caller]
+pub fn assert_has(found: &serde_json::Value, wanted: &serde_json::Value) {
+    for (key, wanted) in wanted.as_object().expect("an object is compared") {
+        assert_eq!(&found[key], wanted, "`{key}` of {found}");
+    }
+}
+
+fn comparable(effect: &Effect) -> (i64, String, String, HttpRequest) {
+    let Request::Http(request) = &effect.request;
+    (effect.slot, effect.pointer.clone(), effect.idempotency_key.clone(), request.clone())
+}
+
+fn short(kind: StatusKind) -> &'static str {
+    match kind {
+        StatusKind::WorkflowStarted => "started",
+        StatusKind::WorkflowSuspended => "suspended",
+        StatusKind::WorkflowResumed => "resumed",
+        StatusKind::WorkflowCorrelationStarted => "correlating",
+        StatusKind::WorkflowCorrelationCompleted => "correlated",
+        StatusKind::WorkflowCancelled => "cancelled",
+        StatusKind::WorkflowFaulted => "faulted",
+        StatusKind::WorkflowCompleted => "completed",
+        StatusKind::TaskCreated => "task.created",
+        StatusKind::TaskStarted => "task.started",
+        StatusKind::TaskSuspended => "task.suspended",
+        StatusKind::TaskResumed => "task.resumed",
+        StatusKind::TaskRetried => "task.retried",
+        StatusKind::TaskCancelled => "task.cancelled",
+        StatusKind::TaskFaulted => "task.faulted",
+        StatusKind::TaskCompleted => "task.completed",
+    }
+}

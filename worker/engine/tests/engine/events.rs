@@ -1,0 +1,349 @@
+//! `listen` and `emit`.
+
+use std::sync::Arc;
+
+use flagstop_engine::api::{Phase, Rejected, Stimulus};
+use flagstop_engine::{Event, Limits};
+use flagstop_schemas::{Data, StatusKind};
+use serde_json::json;
+
+use crate::driver::{START_US, World, both_ways, compile, event, to_json};
+
+const CHECK: &str = "
+do:
+  - check:
+      listen:
+        to:
+          one:
+            with: { type: com.example.check.done }
+            correlate: { employee: { from: .data.employeeId, expect: '${ .id }' } }
+  - report: { set: { ok: '${ .[0].ok }' } }
+";
+
+fn parsed(event: flagstop_schemas::CloudEvent) -> Arc<Event> {
+    Arc::new(Event::parse(event, &Limits::default()).unwrap())
+}
+
+#[test]
+fn a_listen_takes_the_event_of_its_own_employee_only() {
+    both_ways(|kill| {
+        let world = World::new(CHECK)
+            .killed(kill)
+            .hears(event("com.example.check.done", "1", json!({ "employeeId": "e-2", "ok": false })))
+            .hears(event("com.example.other", "2", json!({ "employeeId": "e-1" })))
+            .hears(event("com.example.check.done", "3", json!({ "employeeId": "e-1", "ok": true })));
+        let world = world.run(json!({ "id": "e-1" }));
+        assert_eq!(world.output(), json!({ "ok": true }));
+        assert_eq!(
+            world.story()[1..7],
+            [
+                "task.created /do/0/check",
+                "task.started /do/0/check",
+                "correlating /do/0/check",
+                "correlated /do/0/check",
+                "task.completed /do/0/check",
+                "task.created /do/1/report",
+            ]
+        );
+        let correlated = world.statuses().find(|event| event.kind == StatusKind::WorkflowCorrelationCompleted).unwrap();
+        assert_eq!(correlated.correlation_keys.as_ref().unwrap().get(), r#"{"employee":"e-1"}"#);
+    });
+}
+
+#[test]
+fn correlation_compares_values_not_text() {
+    let waiting = |id: serde_json::Value| {
+        let mut world = World::new(CHECK);
+        world.start(json!({ "id": id }));
+        world
+    };
+    let slots = |world: &World, id: &str| {
+        let text = format!(r#"{{"employeeId":{id}}}"#);
+        let mut cloud = event("com.example.check.done", "1", json!({}));
+        cloud.data = Data::Json(text.into());
+        world.waiting_slots(&parsed(cloud)).len()
+    };
+    assert_eq!(slots(&waiting(json!(3)), "3.0"), 1);
+    assert_eq!(slots(&waiting(json!(3)), "\"3\""), 0);
+    assert_eq!(slots(&waiting(json!({ "a": 1, "b": 2 })), r#"{"b":2,"a":1.0}"#), 1);
+    assert_eq!(slots(&waiting(json!(null)), "null"), 0, "null matches nothing");
+    let nobody = waiting(json!(null));
+    assert!(nobody.instance.projection(&nobody.plan).bookmarks.is_empty());
+    assert_eq!(nobody.instance.waiting(&nobody.plan)[0].correlate, [("employee".to_owned(), "null".to_owned())]);
+}
+
+#[test]
+fn the_engine_looks_again_whether_the_event_fits() {
+    let mut world = World::new(CHECK);
+    world.start(json!({ "id": "e-1" }));
+    let slot = world.instance.projection(&world.plan).bookmarks[0].slot;
+    for wrong in [
+        event("com.example.check.done", "1", json!({ "employeeId": "e-2" })),
+        event("com.example.check.done", "2", json!({})),
+        event("com.example.check.done", "3", json!(null)),
+        event("com.example.else", "4", json!({ "employeeId": "e-1" })),
+    ] {
+        assert_eq!(world.try_event(slot, wrong), Err(Rejected::NotWaiting));
+    }
+    let right = event("com.example.check.done", "1", json!({ "employeeId": "e-1" }));
+    assert_eq!(world.try_event(slot + 1, right.clone()), Err(Rejected::NotWaiting));
+    assert_eq!(world.try_event(slot, right), Ok(()));
+}
+
+#[test]
+fn each_event_is_heard_once() {
+    let definition = "
+do:
+  - first: { listen: { to: { one: { with: { type: t } } } } }
+  - second: { listen: { to: { one: { with: { type: t } } } } }
+";
+    both_ways(|kill| {
+        let mut world = World::new(definition).killed(kill);
+        world.start(json!({}));
+        let slot = |world: &World| world.instance.projection(&world.plan).bookmarks[0].slot;
+        world.try_event(slot(&world), event("t", "1", json!({ "n": 1 }))).unwrap();
+        assert_eq!(world.try_event(slot(&world), event("t", "1", json!({ "n": 1 }))), Err(Rejected::Heard));
+        world.try_event(slot(&world), event("t", "2", json!({ "n": 2 }))).unwrap();
+        assert_eq!(world.output(), json!([{ "n": 2 }]));
+    });
+}
+
+#[test]
+fn read_decides_how_the_event_is_shown_and_the_output_is_always_an_array() {
+    for (read, wanted) in [
+        ("", json!([{ "n": 1 }])),
+        ("read: data,", json!([{ "n": 1 }])),
+        ("read: raw,", json!([r#"{"n":1}"#])),
+        (
+            "read: envelope,",
+            json!([{
+                "specversion": "1.0", "id": "1", "source": "/test", "type": "t", "subject": "s",
+                "datacontenttype": "application/json", "tenant": "acme", "data": { "n": 1 },
+            }]),
+        ),
+    ] {
+        let mut cloud = event("t", "1", json!({ "n": 1 }));
+        cloud.subject = Some("s".into());
+        cloud.extensions.insert("tenant".into(), json!("acme"));
+        let world = World::new(&format!(
+            "do: [ {{ a: {{ listen: {{ {read} to: {{ one: {{ with: {{ type: t }} }} }} }} }} }} ]"
+        ));
+        assert_eq!(world.hears(cloud).run(json!({})).output(), wanted, "{read}");
+    }
+}
+
+#[test]
+fn data_that_is_no_json_comes_as_text_or_base64() {
+    for (media_type, wanted) in
+        [("text/plain", json!(["hi"])), ("application/xml", json!(["hi"])), ("image/png", json!(["aGk="]))]
+    {
+        let mut cloud = event("t", "1", json!(null));
+        cloud.datacontenttype = Some(media_type.into());
+        cloud.data = Data::Binary("hi".into());
+        let world = World::new("do: [ { a: { listen: { to: { one: { with: { type: t } } } } } } ]");
+        assert_eq!(world.hears(cloud).run(json!({})).output(), wanted, "{media_type}");
+    }
+}
+
+#[test]
+fn filters_are_exact_and_expressions_see_the_attribute() {
+    let fits = |with: &str, cloud: flagstop_schemas::CloudEvent| {
+        let plan = compile(&format!("do: [ {{ a: {{ listen: {{ to: {{ one: {{ with: {with} }} }} }} }} }} ]")).unwrap();
+        let cloud = parsed(cloud);
+        let accepts = plan.waits()[0].accepts(&cloud);
+        assert_eq!(plan.waits()[0].keys(&cloud).len(), usize::from(accepts), "what a filter refuses has no key");
+        accepts
+    };
+    let hot = || event("com.example.temperature", "1", json!({ "t": 39, "unit": "C" }));
+    assert!(fits("{ type: com.example.temperature }", hot()));
+    assert!(!fits("{ type: com.example }", hot()));
+    assert!(!fits("{ type: 'com.*' }", hot()));
+    assert!(fits("{ type: com.example.temperature, source: /test }", hot()));
+    assert!(!fits("{ type: com.example.temperature, source: /other }", hot()));
+    assert!(!fits("{ type: com.example.temperature, subject: s }", hot()));
+    assert!(fits("{ type: '${ startswith(\"com.example.\") }' }", hot()));
+    assert!(fits("{ data: '${ .t > 38 }' }", hot()));
+    assert!(!fits("{ data: '${ .t > 40 }' }", hot()));
+    assert!(!fits("{ data: '${ .t | keys }' }", hot()));
+    assert!(fits("{ data: { unit: C, t: 39.0 } }", hot()));
+    assert!(!fits("{ data: { unit: C } }", hot()));
+}
+
+#[test]
+fn a_filter_that_reads_the_instance_is_decided_by_the_instance() {
+    let world =
+        World::new("do: [ { a: { listen: { to: { one: { with: { type: t, data: '${ .n > $input.min }' } } } } } } ]");
+    assert!(world.plan.waits()[0].accepts(&parsed(event("t", "1", json!({ "n": 0 })))));
+    let world = world.hears(event("t", "1", json!({ "n": 5 }))).hears(event("t", "2", json!({ "n": 15 })));
+    assert_eq!(world.run(json!({ "min": 10 })).output(), json!([{ "n": 15 }]));
+}
+
+#[test]
+fn the_same_filter_has_the_same_identity_in_any_definition() {
+    let id = |definition: &str| compile(definition).unwrap().waits()[0].id();
+    let one = id("do: [ { a: { listen: { to: { one: { with: { type: t, source: s } } } } } } ]");
+    assert_eq!(
+        one,
+        id("do: [ { x: { set: { n: 1 } } }, { b: { listen: { to: { one: { with: { source: s, type: t } } } } } } ]")
+    );
+    assert_ne!(one, id("do: [ { a: { listen: { to: { one: { with: { type: t } } } } } } ]"));
+    let plan = compile("do: [ { a: { listen: { to: { one: { with: { type: t } } } } } }, { b: { listen: { to: { one: { with: { data: '${ . }' } } } } } } ]").unwrap();
+    assert_eq!(plan.waits()[0].event_type(), Some("t"));
+    assert_eq!(plan.waits()[1].event_type(), None);
+}
+
+#[test]
+fn a_correlation_without_expect_is_bound_by_the_first_event_that_has_a_value() {
+    both_ways(|kill| {
+        let world = World::new(
+            "do: [ { a: { listen: { to: { one: { with: { type: t }, correlate: { order: { from: .data.order } } } } } } } ]",
+        );
+        let world =
+            world.killed(kill).hears(event("t", "1", json!({ "x": 1 }))).hears(event("t", "2", json!({ "order": 7 })));
+        let world = world.run(json!({}));
+        assert_eq!(world.output(), json!([{ "order": 7 }]));
+        let correlated = world.statuses().find(|event| event.kind == StatusKind::WorkflowCorrelationCompleted).unwrap();
+        assert_eq!(correlated.correlation_keys.as_ref().unwrap().get(), r#"{"order":7}"#);
+    });
+}
+
+#[test]
+fn expect_may_be_a_constant() {
+    let world = World::new(
+        "do: [ { a: { listen: { to: { one: { with: { type: t }, correlate: { k: { from: .subject, expect: a-b } } } } } } } ]",
+    );
+    let mut right = event("t", "2", json!(2));
+    right.subject = Some("a-b".into());
+    assert_eq!(world.hears(event("t", "1", json!(1))).hears(right).run(json!({})).output(), json!([2]));
+}
+
+#[test]
+fn only_a_listen_that_knows_its_key_hears_what_came_before_the_instance() {
+    let since = |listen: &str| {
+        let mut world = World::new(&format!(
+            "do: [ {{ a: {{ wait: PT1S }} }}, {{ b: {{ listen: {{ to: {{ one: {listen} }} }} }} }} ]"
+        ));
+        world.start(json!({ "id": 1 }));
+        world.go_on();
+        world.instance.projection(&world.plan).bookmarks[0].since_us
+    };
+    assert_eq!(since("{ with: { type: t }, correlate: { k: { from: .data.id, expect: '${ .id }' } } }"), None);
+    assert_eq!(since("{ with: { type: t }, correlate: { k: { from: .data.id } } }"), Some(START_US));
+    assert_eq!(since("{ with: { type: t } }"), Some(START_US));
+}
+
+#[test]
+fn what_an_instance_waits_for_can_be_told() {
+    let mut world = World::new(CHECK);
+    world.start(json!({ "id": "e-1" }));
+    assert_eq!(world.instance.phase(), Phase::Waiting);
+    let reasons = world.instance.waiting(&world.plan);
+    assert_eq!(reasons.len(), 1);
+    assert_eq!(
+        (reasons[0].task.as_str(), reasons[0].kind, reasons[0].what.as_str()),
+        ("/do/0/check", "event", "com.example.check.done")
+    );
+    assert_eq!(reasons[0].correlate, [("employee".to_owned(), "\"e-1\"".to_owned())]);
+    assert_eq!((reasons[0].since_us, reasons[0].until_us), (START_US, None));
+}
+
+#[test]
+fn what_is_awaited_is_fixed_when_the_listen_begins() {
+    let mut world = World::new(CHECK);
+    world.start(json!({ "id": "e-1" }));
+    let before = world.instance.projection(&world.plan);
+    world.now_us += 1_000_000;
+    assert_eq!(world.apply(Stimulus::Timer { slot: before.bookmarks[0].slot }), Err(Rejected::NotWaiting));
+    assert_eq!(world.instance.projection(&world.plan), before);
+}
+
+#[test]
+fn emit_publishes_the_authors_event_and_gives_it_as_output() {
+    both_ways(|kill| {
+        let world = World::new(
+            "
+do:
+  - tell:
+      emit:
+        event:
+          with:
+            source: https://example.com
+            type: com.example.greeted
+            subject: '${ .name }'
+            tenant: acme
+            data: { text: '${ \"Hello \" + .name }' }
+",
+        );
+        let world = world.killed(kill).run(json!({ "name": "Ada" }));
+        let emitted = world.emitted();
+        assert_eq!(emitted.len(), 1);
+        assert_eq!(
+            world.output(),
+            json!({
+                "specversion": "1.0",
+                "id": emitted[0].id,
+                "source": "https://example.com",
+                "type": "com.example.greeted",
+                "subject": "Ada",
+                "time": "2026-01-01T00:00:00Z",
+                "datacontenttype": "application/json",
+                "tenant": "acme",
+                "data": { "text": "Hello Ada" },
+            })
+        );
+        assert_eq!(emitted[0].data, Data::Json(r#"{"text":"Hello Ada"}"#.into()));
+        assert_eq!(to_json(Event::parse(emitted[0].clone(), &Limits::default()).unwrap().value()), world.output());
+        assert_eq!(world.statuses().count(), 5, "an emitted event takes no number");
+    });
+}
+
+#[test]
+fn an_emitted_event_without_identity_gets_one_that_a_repetition_makes_again() {
+    let run = || {
+        let definition = "
+do:
+  - tell: { emit: { event: { with: { type: t } } } }
+  - again: { switch: [ { once: { when: '$workflow.input.twice and (. | has(\"first\") | not)', then: mark } }, { done: { then: end } } ] }
+  - mark: { set: { first: true }, then: last }
+  - last: { emit: { event: { with: { type: t, data: 1 } } } }
+";
+        World::new(definition).run(json!({ "twice": true })).emitted().into_iter().cloned().collect::<Vec<_>>()
+    };
+    let (one, two) = (run(), run());
+    assert_eq!(one, two);
+    assert_eq!(one[0].source, "/test/flow/1.2.3");
+    assert_eq!((&one[0].data, &one[0].datacontenttype), (&Data::Absent, &None));
+    assert_eq!(one.len(), 2);
+    assert_ne!(one[0].id, one[1].id);
+}
+
+#[test]
+fn an_event_that_can_not_be_one_faults_its_task() {
+    for with in [
+        "{ type: '${ .missing }' }",
+        "{ type: t, source: '${ 7 }' }",
+        "{ type: t, extra: '${ [1] }' }",
+        "{ type: '${ \"\" }' }",
+    ] {
+        let world = World::new(&format!("do: [ {{ a: {{ emit: {{ event: {{ with: {with} }} }} }} }} ]")).run(json!({}));
+        assert_eq!(world.error()["status"], json!(400), "{with}");
+        assert!(world.emitted().is_empty());
+    }
+}
+
+#[test]
+fn triggers_are_one_or_each_of_any_and_give_the_event_as_input() {
+    let schedule = |schedule: &str| compile(&format!("schedule: {schedule}\ndo: []")).unwrap();
+    let plan = schedule("{ on: { any: [ { with: { type: a } }, { with: { type: b, data: '${ .n > 1 }' } } ] } }");
+    let types: Vec<_> = plan.triggers().iter().map(|filter| filter.event_type()).collect();
+    assert_eq!(types, [Some("a"), Some("b")]);
+    assert!(plan.triggers()[1].accepts(&parsed(event("b", "1", json!({ "n": 2 })))));
+    assert!(!plan.triggers()[1].accepts(&parsed(event("b", "1", json!({ "n": 1 })))));
+    let hired = parsed(event("a", "1", json!({ "id": 1 })));
+    assert_eq!(to_json(&plan.trigger_input(&hired))[0]["data"], json!({ "id": 1 }));
+    let read = schedule("{ on: { one: { with: { type: a } } }, read: data }");
+    assert_eq!(to_json(&read.trigger_input(&hired)), json!([{ "id": 1 }]));
+    let correlated =
+        schedule("{ on: { one: { with: { type: a }, correlate: { k: { from: .data.id, expect: 2 } } } } }");
+    assert!(!correlated.triggers()[0].accepts(&hired));
+}

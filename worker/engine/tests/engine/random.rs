@@ -1,0 +1,76 @@
+//! Whatever comes, in whatever order: no panic, no gap, no leak between the state and its projections.
+
+use flagstop_engine::api::{EffectOutcome, Stimulus};
+use serde_json::json;
+
+use crate::driver::{Kill, SECOND_US, World, answer, event, from_json};
+
+const DEFINITIONS: [&str; 4] = [
+    "do: [ { a: { listen: { to: { one: { with: { type: t }, correlate: { k: { from: .data.k, expect: '${ .k }' } } } } } } }, { b: { call: http, with: { method: get, endpoint: 'https://a.example' } } }, { c: { wait: PT5S } } ]",
+    "do: [ { a: { try: [ { b: { call: http, with: { method: get, endpoint: 'https://a.example' } } }, { c: { do: [ { d: { wait: PT1S } } ] } } ], catch: { as: e, do: [ { f: { listen: { to: { one: { with: { type: t, data: '${ .k == $e.status }' } } } } } } ], then: a } } } ]",
+    "do: [ { a: { set: '${ .n }' } }, { b: { if: '. > 3', raise: { error: { type: 'https://example.com/e', status: 1 } } } }, { c: { set: { n: '${ . + 1 }' }, then: a } } ]",
+    "do: [ { a: { do: [ { b: { emit: { event: { with: { type: t } } } } }, { c: { listen: { to: { one: { with: { type: t }, correlate: { k: { from: .data.k } } } } } } } ] } }, { d: { switch: [ { x: { when: '.[0].k == 1', then: a } }, { y: { then: end } } ] } } ]",
+];
+
+/// xorshift64*: no dependency, and a printed seed repeats a run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % bound
+    }
+}
+
+#[test]
+fn no_order_of_stimuli_breaks_an_instance() {
+    let base: u64 = std::env::var("FLAGSTOP_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_121);
+    for round in 0..400 {
+        let seed = base + round;
+        // Shown when the test fails.
+        println!("FLAGSTOP_TEST_SEED={seed}");
+        one_life(&mut Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1));
+    }
+}
+
+fn one_life(random: &mut Random) {
+    let kill = if random.below(2) == 0 { Kill::Never } else { Kill::AfterEveryApply };
+    let mut world = World::new(DEFINITIONS[random.below(4) as usize]).killed(kill);
+    world.limits.steps_per_apply_max = 1 + random.below(9) as u32;
+    world.limits.heard_events_max = 3;
+    for _ in 0..40 {
+        world.now_us += random.below(4) as i64 * SECOND_US;
+        let stimulus = any_stimulus(&world, random);
+        // The driver's own checks run after each transition that is made.
+        let _ = world.apply(stimulus);
+    }
+}
+
+fn any_stimulus(world: &World, random: &mut Random) -> Stimulus {
+    let projection = world.instance.projection(&world.plan);
+    let mut slots: Vec<i64> = projection.bookmarks.iter().map(|bookmark| bookmark.slot).collect();
+    slots.extend(projection.timers.iter().map(|timer| timer.slot));
+    slots.extend(projection.effects.iter().map(|(slot, _)| *slot));
+    slots.extend([-1, 0, i64::MAX, random.below(1 << 20) as i64]);
+    let slot = slots[random.below(slots.len() as u64) as usize];
+    match random.below(12) {
+        0..=2 => {
+            Stimulus::Start { input: from_json(&json!({ "k": random.below(3), "n": random.below(3) })), cause: None }
+        }
+        3..=5 => {
+            let cloud = event("t", &random.below(30).to_string(), json!({ "k": random.below(3) }));
+            let event = flagstop_engine::Event::parse(cloud, &world.limits).unwrap();
+            Stimulus::Event { slot, event: event.into() }
+        }
+        6 | 7 => Stimulus::Timer { slot },
+        8 => Stimulus::Effect { slot, outcome: EffectOutcome::NoAnswer { reason: "lost".into() } },
+        9 => Stimulus::Effect {
+            slot,
+            outcome: answer(200 + 100 * random.below(4) as u16, "application/json", "{\"n\":1}"),
+        },
+        10 if random.below(20) == 0 => Stimulus::Cancel,
+        _ => Stimulus::Proceed,
+    }
+}
