@@ -48,7 +48,7 @@ pub enum Command {
 #[derive(Debug, Clone, Args)]
 pub struct StoreFlag {
     /// The store: `postgres://user:password@host:5432/database` or `sqlite:PATH` (or `store.url`)
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", global = true)]
     pub store: Option<String>,
 }
 

@@ -49,7 +49,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         .build()
         .map_err(|error| Failure::coded(Exit::Failed, &format!("FS-RUNTIME: {error}"), None))?;
     let config = cli.config.as_deref();
-    runtime.block_on(async {
+    let result = runtime.block_on(async {
         match cli.command {
             Command::Dev(command) => command.run(config).await,
             Command::Worker(command) => command.run(config).await,
@@ -59,5 +59,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
             Command::Instances(command) => command.run(config).await,
             Command::Validate(command) => command.run(),
         }
-    })
+    });
+    // A read of standard input under way would hold an orderly shutdown for ever.
+    runtime.shutdown_background();
+    result
 }

@@ -1,6 +1,8 @@
 //! Colours, for people only: off where the stream is no terminal, and where `NO_COLOR` is set.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
+
+use crate::exit::Exit;
 
 /// What a piece of text is; how that looks is decided here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +73,14 @@ impl Paint {
             Style::Own => "35",
         };
         format!("\x1b[{code}m{text}\x1b[0m")
+    }
+}
+
+/// Writes a line of data. Where the reader has gone (`… | head`), there is nothing left to do.
+pub fn print_line(text: &str) {
+    let written = writeln!(std::io::stdout(), "{text}");
+    if written.is_err_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe) {
+        std::process::exit(i32::from(Exit::Done as u8));
     }
 }
 

@@ -13,6 +13,7 @@ use crate::config::{Config, Flags};
 use crate::definitions::{self, Checked};
 use crate::exit::{Exit, Failure};
 use crate::node;
+use crate::term::print_line;
 
 /// Checks the definitions and stores them for the workers. When one is wrong, none is deployed. Deploying the same
 /// content again changes nothing; a changed definition needs a new version.
@@ -47,11 +48,13 @@ impl Deploy {
 
     fn print(&self, checked: &[Checked], rows: &[DefinitionRow]) {
         match self.output {
-            Output::Table => rows.iter().for_each(|row| println!("{}/{} {}", row.namespace, row.name, row.version)),
+            Output::Table => {
+                rows.iter().for_each(|row| print_line(&format!("{}/{} {}", row.namespace, row.name, row.version)))
+            }
             Output::Json => {
                 let definition = |row: &DefinitionRow| json!({ "namespace": row.namespace, "name": row.name, "version": row.version });
                 let rows: Vec<_> = rows.iter().map(definition).collect();
-                println!("{}", json!({ "files": definitions::json(checked), "definitions": rows }));
+                print_line(&json!({ "files": definitions::json(checked), "definitions": rows }).to_string());
             }
         }
     }

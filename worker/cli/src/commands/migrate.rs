@@ -10,6 +10,7 @@ use crate::args::{Output, StoreFlag};
 use crate::config::{Config, Flags};
 use crate::exit::{Exit, Failure};
 use crate::node;
+use crate::term::print_line;
 
 /// Creates or updates the database schema. Safe to repeat, and to run from several places at once.
 #[derive(Debug, Args)]
@@ -37,9 +38,9 @@ impl Migrate {
         };
         store.close().await;
         match self.output {
-            Output::Json => println!("{}", json!({ "state": state, "why": why, "steps": steps })),
+            Output::Json => print_line(&json!({ "state": state, "why": why, "steps": steps }).to_string()),
             Output::Table => {
-                steps.iter().for_each(|step| println!("{step}"));
+                steps.iter().for_each(|step| print_line(step));
                 if why.is_none() {
                     eprintln!("the schema is current");
                 }

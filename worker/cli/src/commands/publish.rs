@@ -14,6 +14,7 @@ use crate::events;
 use crate::exit::{Exit, Failure};
 use crate::http::client;
 use crate::node;
+use crate::term::print_line;
 
 /// Events that are sent before their confirmations are awaited.
 const CHUNK_EVENTS: usize = 500;
@@ -96,7 +97,7 @@ impl Publish {
         }
         if let Output::Json = self.output {
             let refused = refused.iter().map(|r| json!({ "line": r.line, "code": r.code, "message": r.message }));
-            println!("{}", json!({ "published": published, "refused": refused.collect::<Vec<_>>() }));
+            print_line(&json!({ "published": published, "refused": refused.collect::<Vec<_>>() }).to_string());
         } else if !refused.is_empty() {
             eprintln!(
                 "{} refused, {published} published; those that arrived do no harm when sent again",

@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::args::Output;
 use crate::definitions;
 use crate::exit::{Exit, Failure};
+use crate::term::print_line;
 
 /// Checks definitions offline: the language, the expressions, the references, the targets. Exits 2 when one is wrong.
 #[derive(Debug, Args)]
@@ -31,7 +32,7 @@ impl Validate {
         let valid = match self.output {
             Output::Table => definitions::print(&checked),
             Output::Json => {
-                println!("{}", json!({ "files": definitions::json(&checked) }));
+                print_line(&json!({ "files": definitions::json(&checked) }).to_string());
                 checked.iter().all(|file| file.plan.is_some())
             }
         };

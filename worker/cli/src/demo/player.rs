@@ -19,7 +19,7 @@ use crate::demo::script::{Restart, Script, Step};
 use crate::events;
 use crate::exit::{Exit, Failure};
 use crate::live::{self, READY_TYPE};
-use crate::term::{Paint, Style};
+use crate::term::{Paint, Style, print_line};
 
 /// How long a step may take before the demonstration counts as failed.
 const STEP_TIME_MAX: Duration = Duration::from_secs(60);
@@ -83,7 +83,7 @@ async fn one(step: &Step, running: &mut Running, seen: &mut HashSet<String>) -> 
             let waiting = async {
                 while !types.iter().all(|ty| seen.contains(ty)) {
                     let event = next(running).await?;
-                    println!("{}", live::line(&event, Paint::stdout()));
+                    print_line(&live::line(&event, Paint::stdout()));
                     if event.ty == live::FAULTED_TYPE {
                         return Err(failed("the workflow faulted".into()));
                     }
@@ -144,7 +144,7 @@ async fn end(mut running: Running, how: Restart) -> Result<(), Failure> {
     }
     while let Ok(Some(line)) = running.lines.next_line().await {
         if let Ok(event) = events::from_line(&line) {
-            println!("{}", live::line(&event, Paint::stdout()));
+            print_line(&live::line(&event, Paint::stdout()));
         }
     }
     let status = running.child.wait().await.map_err(|e| failed(e.to_string()))?;

@@ -2,6 +2,7 @@
 
 mod serve;
 mod trace;
+mod welcome;
 
 use std::path::{Path, PathBuf};
 

@@ -9,9 +9,9 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 
 use super::trace::{self, Trace};
-use super::{Dev, Format, me};
+use super::{Dev, Format, welcome};
 use crate::commands::deploy::deploy;
-use crate::config::{Config, Flags, shown_url};
+use crate::config::{Config, Flags};
 use crate::definitions::{self, Checked};
 use crate::demo::script::Script;
 use crate::events;
@@ -20,7 +20,6 @@ use crate::http::api;
 use crate::live::READY_TYPE;
 use crate::node::{self, Node};
 use crate::signals::Signals;
-use crate::term::{Paint, Style};
 
 /// Where events are taken unless `--http` says otherwise.
 const HTTP_DEFAULT: &str = "127.0.0.1:8080";
@@ -81,7 +80,7 @@ pub async fn serve(plan: &Plan<'_>) -> Result<(), Failure> {
         trace::event_line(&events::new(READY_TYPE, source, None, None, Data::Absent), Format::Json);
     }
     if !dev.child {
-        welcome(plan, &checked, base.as_deref(), &config)?;
+        welcome::print(plan, &checked, base.as_deref(), &config)?;
     }
     let why = tokio::select! {
         name = signals.next() => name,
@@ -170,43 +169,6 @@ fn conflict_hint(failure: Failure, data: &Path) -> Failure {
         data.display()
     );
     Failure::coded(failure.exit, &text, hint)
-}
-
-/// What is deployed, how to publish, how to stop.
-fn welcome(plan: &Plan<'_>, checked: &[Checked], base: Option<&str>, config: &Config) -> Result<(), Failure> {
-    let paint = Paint::stderr();
-    let (store, bus) = (shown_url(config.store_url()?), shown_url(config.bus_url()?));
-    eprintln!("{} {} (store {store}, bus {bus})", paint.on(Style::Name, "flagstop dev:"), plan.dev.dir.display());
-    for definition in checked.iter().filter_map(|file| file.plan.as_ref()) {
-        let it = definition.reference();
-        let types: Vec<&str> = definition.triggers().iter().filter_map(|t| t.event_type()).collect();
-        let starts = if types.is_empty() { String::new() } else { format!("   started by {}", types.join(", ")) };
-        let name = format!("{}/{} {}", it.namespace, it.name, it.version);
-        eprintln!("  deployed {}{starts}", paint.on(Style::Good, &name));
-    }
-    let Some(base) = base else {
-        eprintln!("  Ctrl-C stops");
-        return Ok(());
-    };
-    eprintln!("  events are taken at POST {base}/events; in another terminal:");
-    let examples: Vec<String> = match plan.script {
-        Some(script) => script
-            .events()
-            .map(|event| {
-                let data = event.data.as_ref().map(|data| format!(" --data '{data}'")).unwrap_or_default();
-                format!("--type {}{data}", event.ty)
-            })
-            .collect(),
-        None => {
-            let triggers = checked.iter().filter_map(|f| f.plan.as_ref()).flat_map(|plan| plan.triggers());
-            triggers.filter_map(|t| t.event_type()).map(|ty| format!("--type {ty} --data '{{}}'")).collect()
-        }
-    };
-    for example in examples {
-        eprintln!("    {}", paint.on(Style::Hint, &format!("{} publish --http {base} {example}", me())));
-    }
-    eprintln!("  Ctrl-C stops; what waits goes on at the next start\n");
-    Ok(())
 }
 
 /// The demonstration holds the other end: when that is gone, so is the reason to run.

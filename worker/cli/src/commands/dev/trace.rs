@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::Format;
 use crate::exit::Failure;
 use crate::live;
-use crate::term::{Paint, Style, tame};
+use crate::term::{Paint, Style, print_line, tame};
 
 /// Messages that one look takes.
 const TAKEN_MAX: usize = 256;
@@ -78,8 +78,8 @@ fn print(message: &RawMessage, channel: Channel, format: Format) {
 /// Prints one event.
 pub fn event_line(event: &CloudEvent, format: Format) {
     match format {
-        Format::Text => println!("{}", live::line(event, Paint::stdout())),
-        Format::Json => println!("{}", event.to_json()),
+        Format::Text => print_line(&live::line(event, Paint::stdout())),
+        Format::Json => print_line(&event.to_json()),
     }
 }
 

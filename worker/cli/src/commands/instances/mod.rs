@@ -14,6 +14,7 @@ use crate::args::{Output, StoreFlag};
 use crate::config::{Config, Flags};
 use crate::exit::Failure;
 use crate::node;
+use crate::term::print_line;
 
 pub use why::why_all;
 
@@ -59,7 +60,7 @@ impl Instances {
             Command::History(one) => history::run(&store, &one.id, self.output).await?,
             Command::Why(one) => why::run(&store, &one.id, self.output).await?,
         };
-        println!("{text}");
+        print_line(&text);
         store.close().await;
         Ok(())
     }
