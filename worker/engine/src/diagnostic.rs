@@ -7,14 +7,14 @@ use std::fmt::Write;
 /// A place in a file. Lines and columns count from 1, columns in characters; offset and length are bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Span {
-    /// First byte.
-    pub offset: u32,
-    /// Bytes.
-    pub length: u32,
     /// Line of the first character.
     pub line: u32,
     /// Column of the first character.
     pub column: u32,
+    /// First byte.
+    pub offset: u32,
+    /// Bytes.
+    pub length: u32,
 }
 
 impl Span {

@@ -16,8 +16,8 @@ pub struct Limits {
     pub yaml_nodes_max: usize,
     /// Bytes of one expression's text.
     pub expression_bytes_max: usize,
-    /// Operators and keywords in one expression: they nest when it is compiled, and that nesting lives on the stack.
-    pub expression_operators_max: usize,
+    /// Words and signs in one expression: they nest when it is compiled, and that nesting lives on the stack.
+    pub expression_tokens_max: usize,
     /// Steps of one evaluation (terms run, values made, comparisons): stops endless filters.
     pub expression_steps_max: u64,
     /// Bytes that one evaluation may build, all intermediate values together.
@@ -55,11 +55,11 @@ impl Default for Limits {
             yaml_depth_max: 64,
             yaml_nodes_max: 100_000,
             expression_bytes_max: 64 << 10,
-            expression_operators_max: 500,
+            expression_tokens_max: 2_000,
             expression_steps_max: 2_000_000,
             expression_bytes_built_max: 64 << 20,
             expression_stack_bytes_max: 512 << 10,
-            expression_depth_max: 1_000,
+            expression_depth_max: 500,
             expression_output_bytes_max: 4 << 20,
             json_depth_max: 127,
             payload_bytes_max: 1 << 20,

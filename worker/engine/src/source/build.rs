@@ -143,8 +143,7 @@ impl<'t> Builder<'t, '_> {
             return stop("FS-YAML-KEY", start, "a key must be text, not a list or mapping", "write `key: value`");
         }
         if self.stack.len() >= self.limits.yaml_depth_max {
-            let message = format!("nested deeper than {} levels", self.limits.yaml_depth_max);
-            return stop("FS-YAML-DEPTH", start, &message, "move inner tasks into functions or workflows of their own");
+            return Err(self.too_deep(start));
         }
         self.count(1, start)?;
         self.stack.push(Frame { start, anchor, nodes_before: self.nodes - 1, content });
@@ -172,8 +171,7 @@ impl<'t> Builder<'t, '_> {
         self.count(nodes, span)?;
         let node = self.anchors[&anchor].0.clone();
         if self.stack.len() + depth(&node) > self.limits.yaml_depth_max {
-            let message = format!("nested deeper than {} levels", self.limits.yaml_depth_max);
-            return stop("FS-YAML-DEPTH", span, &message, "move inner tasks into functions or workflows of their own");
+            return Err(self.too_deep(span));
         }
         self.finish(node, 0, nodes)
     }
@@ -226,10 +224,20 @@ impl<'t> Builder<'t, '_> {
         }
     }
 
+    fn too_deep(&self, span: Span) -> Stop {
+        let message = format!("nested deeper than {} levels", self.limits.yaml_depth_max);
+        let hint = "move inner tasks into functions or workflows of their own";
+        Box::new(Diagnostic::error("FS-YAML-DEPTH", span, message).with_hint(hint))
+    }
+
     fn syntax(&self, error: &ScanError) -> Stop {
         let span = self.places.span(*error.marker(), *error.marker());
         let line = self.text.lines().nth((span.line as usize).saturating_sub(1)).unwrap_or_default();
         let info = error.info();
+        if info.contains("recursion limit") {
+            // The scanner looks ahead, and has a limit of its own for brackets.
+            return self.too_deep(span);
+        }
         let hint = if line.chars().take_while(|c| c.is_whitespace()).any(|c| c == '\t') {
             "indent with spaces, YAML takes no tabs"
         } else if info.contains("unknown anchor") {
