@@ -41,11 +41,6 @@ impl<'m, 'a> Cx<'m, 'a> {
         self.machine.instance.id
     }
 
-    /// When the instance began.
-    pub(crate) fn instance_started_us(&self) -> i64 {
-        self.machine.instance.started_us
-    }
-
     /// What the request of this run's effect carries (D4).
     pub(crate) fn idempotency_key(&self) -> String {
         let instance = &self.machine.instance;

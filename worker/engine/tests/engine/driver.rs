@@ -110,9 +110,9 @@ impl World {
             if self.more {
                 self.apply(Stimulus::Proceed).expect("pure work was left");
             } else if !self.in_flight.is_empty() && !self.answers.is_empty() {
-                let effect = self.in_flight.remove(0);
+                let slot = self.in_flight[0].slot;
                 let outcome = self.answers.pop_front().expect("it is not empty");
-                self.apply(Stimulus::Effect { slot: effect.slot, outcome }).expect("the effect was in flight");
+                self.apply(Stimulus::Effect { slot, outcome }).expect("the effect was in flight");
             } else if !self.in_flight.is_empty() {
                 return;
             } else if self.deliver_next_event() {
@@ -163,6 +163,9 @@ impl World {
         let result = apply(&self.plan, &self.instance, stimulus, &env);
         assert_eq!(self.instance.encode(), before, "apply must leave its input as it was");
         let transition = result?;
+        if let Stimulus::Effect { slot, .. } = &again {
+            self.in_flight.retain(|effect| effect.slot != *slot);
+        }
         let dropped = transition.dropped_effects;
         self.in_flight.retain(|effect| !dropped.contains(&effect.slot));
         self.in_flight.extend(transition.effects.iter().cloned());
