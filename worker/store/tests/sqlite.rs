@@ -1,5 +1,5 @@
-//! What only SQLite's driver promises, beyond the suite that all drivers pass: one file shared by several stores, crashes,
-//! paths, and messages that say how to mend.
+//! SQLite's driver: the suite that all drivers pass, in a file and in memory, and what only this driver promises: one file
+//! shared by several stores, crashes, paths, and messages that say how to mend.
 
 #![allow(clippy::unwrap_used)]
 
@@ -21,6 +21,30 @@ use rand::seq::SliceRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use sqlx::Connection as _;
 use uuid::Uuid;
+
+/// A file of its own for each case of the suite, made anew each time.
+async fn in_file(case: &str) -> Arc<dyn Store> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("sqlite suite");
+    std::fs::create_dir_all(&folder).unwrap();
+    for suffix in ["", "-wal", "-shm"] {
+        std::fs::remove_file(folder.join(format!("{case}.db{suffix}"))).ok();
+    }
+    Arc::new(migrated(&folder.join(format!("{case}.db"))).await)
+}
+
+async fn in_memory(_case: &str) -> Arc<dyn Store> {
+    let store = SqliteStore::memory().await.unwrap();
+    store.migrate().await.unwrap();
+    Arc::new(store)
+}
+
+mod file {
+    flagstop_store::conformance!(crate::in_file);
+}
+
+mod memory {
+    flagstop_store::conformance!(crate::in_memory);
+}
 
 /// A folder of its own for each test, removed at its end.
 struct Folder(PathBuf);

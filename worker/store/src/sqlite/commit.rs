@@ -28,6 +28,7 @@ struct Facts {
     inbox: HashSet<Uuid>,
     parked: HashSet<Uuid>,
     mail: HashSet<i64>,
+    /// Of the effects that the committing worker holds.
     epochs: HashMap<(Uuid, i64), i32>,
     /// An instance that does not exist stands at revision 0.
     revisions: HashMap<Uuid, i32>,
@@ -45,7 +46,7 @@ UNION ALL
 SELECT 2, NULL, m.id, NULL FROM json_each($3) j CROSS JOIN mail m ON m.id = j.value
 UNION ALL
 SELECT 3, e.instance, e.slot, e.epoch FROM json_each($4) j
-  CROSS JOIN effects e ON e.instance = unhex(j.value ->> 0) AND e.slot = j.value ->> 1
+  CROSS JOIN effects e ON e.instance = unhex(j.value ->> 0) AND e.slot = j.value ->> 1 AND e.owner = $7
 UNION ALL
 SELECT 4, i.id, i.revision, NULL FROM json_each($5) j CROSS JOIN instances i ON i.id = unhex(j.value)
 UNION ALL
@@ -121,7 +122,8 @@ async fn begin(store: &SqliteStore, batch: &Batch) -> Result<(Writing, Facts), s
         .bind(encode::ints(groups.iter().flat_map(|group| group.mail.iter().copied())))
         .bind(leases.into_json())
         .bind(encode::ids(groups.iter().flat_map(written).map(|(id, _)| id.0)))
-        .bind(encode::ids(groups.iter().flat_map(|group| &group.dead).map(|letter| letter.id.0)));
+        .bind(encode::ids(groups.iter().flat_map(|group| &group.dead).map(|letter| letter.id.0)))
+        .bind(batch.worker.map(|worker| worker.0));
     let (writing, rows) = store.connections.write(store.connections.counted(command)).await?;
     Ok((writing, Facts::read(&rows)?))
 }

@@ -89,8 +89,9 @@ impl Connections {
         log_ahead(&mut writer).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
+            .acquire_timeout(BUSY_TIMEOUT)
             .test_before_acquire(false)
-            .connect_lazy_with(options.pragma("query_only", "ON"));
+            .connect_lazy_with(options.create_if_missing(false).pragma("query_only", "ON"));
         Ok(Self::of(writer, Some(readers)))
     }
 

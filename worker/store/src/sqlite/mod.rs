@@ -38,7 +38,7 @@ use crate::rows::{
     DeadLetter, DefinitionNumber, DefinitionRow, EffectLease, InstanceSummary, JournalRow, Meeting, NewParked, WorkerId,
 };
 
-/// How long a transaction waits for another process's before it gives up.
+/// How long a transaction waits for another process's, and a call for a connection, before it gives up.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Prepared statements kept per connection: a batch's command has one text per combination of tables that it changes.
@@ -46,6 +46,9 @@ const STATEMENTS_KEPT: usize = 256;
 
 /// Rows that a connection reads ahead of its reader.
 const ROWS_AHEAD: usize = 256;
+
+/// The write-ahead log is cut back to this once its content is in the file.
+const LOG_BYTES_KEPT: &str = "67108864";
 
 /// Page cache per connection, in KiB; SQLite takes a negative number for KiB.
 const CACHE_KIB: &str = "-16384";
@@ -112,6 +115,7 @@ fn tuned(options: SqliteConnectOptions) -> SqliteConnectOptions {
         .row_buffer_size(ROWS_AHEAD)
         .pragma("cache_size", CACHE_KIB)
         .pragma("temp_store", "MEMORY")
+        .pragma("journal_size_limit", LOG_BYTES_KEPT)
         .disable_statement_logging()
 }
 
