@@ -57,6 +57,14 @@ impl Failure {
         Self { exit, report: Some(Report { code: code.into(), what: what.into(), hint: hint.into() }) }
     }
 
+    /// What is wrong and how to mend it, for a list of failures.
+    pub fn one_line(&self) -> String {
+        match self.report.as_ref().and_then(|report| report.hint.as_ref()) {
+            Some(hint) => format!("{self}; {hint}"),
+            None => self.to_string(),
+        }
+    }
+
     /// The command has already shown all there is to say.
     pub fn shown(exit: Exit) -> Self {
         Self { exit, report: None }
@@ -113,16 +121,13 @@ impl From<StoreError> for Failure {
     }
 }
 
+/// The bus's texts say by themselves how to mend a URL.
 impl From<BusError> for Failure {
     fn from(error: BusError) -> Self {
         let text = error.to_string();
         match error {
             BusError::Url(_) => Self::coded(Exit::Invalid, &text, None),
-            BusError::Unreachable(_) => Self::coded(
-                Exit::Unreachable,
-                &text,
-                "check that the broker runs and that the URL's host, port, user and password are right".to_owned(),
-            ),
+            BusError::Unreachable(_) => Self::coded(Exit::Unreachable, &text, None),
             BusError::Topology(_) => Self::coded(
                 Exit::Invalid,
                 &text,

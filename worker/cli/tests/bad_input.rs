@@ -83,11 +83,11 @@ fn a_definition_s_mistakes_are_all_shown_with_place_and_hint() {
     let folder = Folder::new();
     let wrong = folder.write("wrong.yaml", MISTAKES);
     let text = folder.flagstop(&["validate", &wrong]).exits(2);
-    let text = text.says(&["wrong.yaml:8:7: error[FS-", "did you mean `set`?", "wrong.yaml:11:", "nowhere"]);
+    let text = text.says(&["wrong.yaml:7:5: error[FS-", "did you mean `set`?", "wrong.yaml:11:", "nowhere"]);
     assert_eq!(text.stdout, "");
     let json = folder.flagstop(&["validate", &wrong, &example(), "--output", "json"]).exits(2).json("validate");
     assert_eq!(json["files"][0]["valid"], false);
-    assert_eq!(json["files"][0]["diagnostics"][0]["line"], 8);
+    assert_eq!(json["files"][0]["diagnostics"][0]["line"], 7);
     assert_eq!(json["files"][1]["valid"], true);
     folder.flagstop(&["validate", &example(), "--deny-warnings"]).exits(0);
     folder.flagstop(&["validate", "nowhere.yaml"]).exits(2).says(&["error[FS-FILE]: nowhere.yaml"]);
@@ -104,7 +104,7 @@ fn one_wrong_definition_keeps_all_from_being_deployed() {
         "document: { dsl: '1.0.3', namespace: t, name: good, version: '1.0.0' }\ndo:\n  - a: { set: { b: 1 } }\n",
     );
     let deploy = ["deploy", "--store", &store, "--output", "json", &good, &wrong];
-    let refused = folder.flagstop(&deploy).exits(2).says(&["wrong.yaml:8:", "nothing was deployed"]);
+    let refused = folder.flagstop(&deploy).exits(2).says(&["wrong.yaml:7:", "nothing was deployed"]);
     assert_eq!(refused.json("deploy")["definitions"].as_array().unwrap().len(), 0);
     for _ in 0..2 {
         let done = folder.flagstop(&["deploy", "--store", &store, "--output", "json", &good]).exits(0).json("deploy");
@@ -206,5 +206,5 @@ fn a_folder_without_definitions_is_told_apart_from_one_that_is_missing() {
     folder.write("empty/readme.txt", "x");
     folder.flagstop(&["dev", "empty"]).exits(2).says(&["error[FS-DEV-EMPTY]", "examples/onboarding"]);
     folder.write("wrong/wrong.yaml", MISTAKES);
-    folder.flagstop(&["dev", "wrong", "--http", "off"]).exits(2).says(&["wrong.yaml:8:7: error[FS-"]);
+    folder.flagstop(&["dev", "wrong", "--http", "off"]).exits(2).says(&["wrong.yaml:7:5: error[FS-"]);
 }

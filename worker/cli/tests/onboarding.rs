@@ -65,7 +65,11 @@ fn the_readme_s_first_command_shows_the_whole_story() {
         assert!(rest.any(|s| s.starts_with(step)), "`{step}` is missing, or out of order, in:\n{}", shown.stdout);
     }
     assert!(steps.contains(&"emitted event com.example.employee.onboarded".to_owned()), "{}", shown.stdout);
-    assert!(shown.stdout.contains(r#"{"employeeId":"e-1042","name":"Ada Lovelace","accountId":"acc-7731""#));
+    assert!(
+        shown
+            .stdout
+            .contains(r#"{"accountId":"acc-7731","employeeId":"e-1042","name":"Ada Lovelace","outcome":"onboarded"}"#)
+    );
     assert!(!shown.stdout.contains("turnDown") && !shown.stdout.contains("faulted"), "{}", shown.stdout);
     shown.says(&[
         "[hr] POST /accounts → 201",

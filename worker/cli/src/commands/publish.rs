@@ -99,10 +99,7 @@ impl Publish {
             let refused = refused.iter().map(|r| json!({ "line": r.line, "code": r.code, "message": r.message }));
             print_line(&json!({ "published": published, "refused": refused.collect::<Vec<_>>() }).to_string());
         } else if !refused.is_empty() {
-            eprintln!(
-                "{} refused, {published} published; those that arrived do no harm when sent again",
-                refused.len()
-            );
+            eprintln!("{} refused, {published} published", refused.len());
         } else if let [(_, event)] = events {
             eprintln!("published {} with id {}", event.ty, event.id);
         } else {
@@ -162,7 +159,7 @@ fn from_file(path: &Path) -> Result<(Vec<Numbered>, Vec<Refused>), Failure> {
 async fn to_http(url: &str, events: &[Numbered]) -> Vec<Refused> {
     for (place, (line, event)) in events.iter().enumerate() {
         if let Err(failure) = client::post(url, event).await {
-            let text = failure.to_string();
+            let text = failure.one_line();
             return events[place..].iter().map(|(l, _)| Refused::new(*l.max(line), failure.exit, &text)).collect();
         }
     }

@@ -19,9 +19,11 @@ pub async fn post(base: &str, event: &CloudEvent) -> Result<(), Failure> {
         .body(event.to_json())
         .send();
     let answer = sending.await.map_err(|error| {
-        let why = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
-        let exit = if error.is_builder() { Exit::Invalid } else { Exit::Unreachable };
-        Failure::new(exit, "FS-HTTP-UNREACHABLE", format!("{url}: {why}"), "is `flagstop dev` running there?")
+        let what = format!("{url}: {}", cause(&error));
+        if error.is_builder() {
+            return Failure::new(Exit::Invalid, "FS-HTTP-URL", what, "give the address that `flagstop dev` prints");
+        }
+        Failure::new(Exit::Unreachable, "FS-HTTP-UNREACHABLE", what, "is `flagstop dev` running there?")
     })?;
     let status = answer.status();
     if status.is_success() {
@@ -34,4 +36,12 @@ pub async fn post(base: &str, event: &CloudEvent) -> Result<(), Failure> {
     let exit = if status.is_client_error() { Exit::Invalid } else { Exit::Unreachable };
     let code = field("code").unwrap_or_else(|| "FS-HTTP-REFUSED".into());
     Err(Failure::coded(exit, &format!("{code}: {what}"), field("hint")))
+}
+
+/// What is at the bottom of it: the layers above only say that something failed.
+fn cause(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => cause(source),
+        None => error.to_string(),
+    }
 }
