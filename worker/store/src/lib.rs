@@ -6,9 +6,12 @@
 pub mod config;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod open;
 pub mod port;
+pub mod postgres;
 pub mod rows;
 pub mod sqlite;
 
 pub use config::StoreConfig;
+pub use open::open;
 pub use port::{Store, StoreError};

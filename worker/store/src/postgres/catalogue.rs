@@ -1,0 +1,95 @@
+//! Deployed definitions, immutable (PROTOCOL D6), and the catalogue's version that negative verdicts rest on (D5).
+
+use flagstop_schemas::Hash16;
+use sqlx::postgres::PgRow;
+use sqlx::{AssertSqlSafe, Row as _};
+
+use super::PostgresStore;
+use super::connections::Lent;
+use super::load::bytes;
+use crate::port::StoreError;
+use crate::rows::{DefinitionNumber, DefinitionRow};
+
+/// Deployments go one by one, so that numbers become visible in their order.
+const LOCK: &str = "select value from meta where name = 'catalogue' for update";
+
+const FIND: &str = "select number, content from definitions where namespace = $1 and name = $2 and version = $3";
+
+const ADD: &str = "insert into definitions (namespace, name, version, content, source) values ($1, $2, $3, $4, $5) \
+                   returning number";
+
+const RAISE: &str = "update meta set value = value + 1 where name = 'catalogue'";
+
+const LIST: &str = "select c.value, d.number, d.namespace, d.name, d.version, d.content, d.source \
+                    from meta c left join definitions d on d.number > $1 where c.name = 'catalogue' order by d.number";
+
+/// What became of one definition.
+enum Deployed {
+    New(DefinitionNumber),
+    There(DefinitionNumber),
+    Other,
+}
+
+pub(super) async fn deploy(
+    store: &PostgresStore,
+    definitions: &[DefinitionRow],
+) -> Result<Vec<DefinitionRow>, StoreError> {
+    let mut deployed = definitions.to_vec();
+    let mut added = 0;
+    // On an error, and on a conflict, the connection is dropped, and the transaction with it.
+    let mut lent = store.tell(store.connections.take().await)?;
+    store.tell(lent.run(AssertSqlSafe("begin".to_owned())).await)?;
+    store.tell(lent.fetch(sqlx::query(LOCK)).await)?;
+    for row in &mut deployed {
+        row.number = match store.tell(deploy_one(&mut lent, row).await)? {
+            Deployed::There(number) => number,
+            Deployed::New(number) => {
+                added += 1;
+                number
+            }
+            Deployed::Other => {
+                let DefinitionRow { namespace, name, version, .. } = row.clone();
+                return Err(StoreError::DefinitionConflict { namespace, name, version });
+            }
+        };
+    }
+    if added > 0 {
+        store.tell(lent.fetch(sqlx::query(RAISE)).await)?;
+    }
+    store.tell(lent.run(AssertSqlSafe("commit".to_owned())).await)?;
+    lent.sound();
+    Ok(deployed)
+}
+
+async fn deploy_one(lent: &mut Lent<'_>, row: &DefinitionRow) -> Result<Deployed, sqlx::Error> {
+    let find = sqlx::query(FIND).bind(row.namespace.clone()).bind(row.name.clone()).bind(row.version.clone());
+    if let Some(there) = lent.fetch(find).await?.first() {
+        let same = Hash16(there.try_get(1)?) == row.content;
+        return Ok(if same { Deployed::There(there.try_get(0)?) } else { Deployed::Other });
+    }
+    let add = sqlx::query(ADD).bind(row.namespace.clone()).bind(row.name.clone()).bind(row.version.clone());
+    let rows = lent.fetch(add.bind(row.content.0).bind(row.source.to_vec())).await?;
+    Ok(Deployed::New(rows.first().ok_or(sqlx::Error::RowNotFound)?.try_get(0)?))
+}
+
+pub(super) async fn definitions(
+    store: &PostgresStore,
+    after: DefinitionNumber,
+) -> Result<(i64, Vec<DefinitionRow>), sqlx::Error> {
+    let rows = store.connections.fetch(sqlx::query(LIST).bind(after)).await?;
+    let version = rows.first().ok_or(sqlx::Error::RowNotFound)?.try_get(0)?;
+    let found = rows.iter().filter_map(|row| definition(row).transpose()).collect::<Result<_, _>>()?;
+    Ok((version, found))
+}
+
+fn definition(row: &PgRow) -> Result<Option<DefinitionRow>, sqlx::Error> {
+    let Some(number) = row.try_get(1)? else { return Ok(None) };
+    Ok(Some(DefinitionRow {
+        number,
+        namespace: row.try_get(2)?,
+        name: row.try_get(3)?,
+        version: row.try_get(4)?,
+        content: Hash16(row.try_get(5)?),
+        source: bytes(row, 6)?,
+    }))
+}

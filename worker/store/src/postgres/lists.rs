@@ -1,0 +1,149 @@
+//! What people ask for: instances, their history, dead letters, parked events. And giving up parked events that expired.
+
+use flagstop_schemas::{Hash16, InstanceId};
+use sqlx::Row as _;
+use sqlx::postgres::PgRow;
+use uuid::Uuid;
+
+use super::PostgresStore;
+use super::load::bytes;
+use super::relay::journal_row;
+use crate::port::InstanceFilter;
+use crate::rows::{DeadLetter, InstanceSummary, JournalRow, NewParked, SHARDS};
+
+macro_rules! select_letters {
+    ($rest:literal) => {
+        concat!("select id, code, reason, origin, content_type, headers, body, at_us from dead_letters ", $rest)
+    };
+}
+
+macro_rules! select_instances {
+    ($rest:literal) => {
+        concat!(
+            "select id, definition, revision, status, business_key, parent, created_us, updated_us, ended_us, state \
+             from instances ",
+            $rest
+        )
+    };
+}
+
+// A page goes on behind its last row: (newest first, id ascending) is no row comparison, so it is spelled out.
+const INSTANCES: &str = select_instances!(
+    "where (cardinality($1::int2[]) = 0 or status = any($1))
+       and ($2::uuid is null or created_us <= (select created_us from instances where id = $2))
+       and ($2::uuid is null or created_us < (select created_us from instances where id = $2) or id > $2)
+     order by created_us desc, id limit $3"
+);
+
+const HISTORY: &str = "select instance, revision, definition, at_us, events from journal \
+                       where instance = $1 and revision > 0 order by revision";
+
+const PARKED: &str = "select id, key, message, expires_us, event_type, event from parked \
+                      where event_type = $1 order by at_us desc, id limit $2";
+
+// Who claims one of them at the same moment holds its row: it is his then.
+const EXPIRE: &str = "
+with clock as materialized (select (extract(epoch from clock_timestamp()) * 1000000)::bigint as now_us)
+, gone as (
+  delete from parked where id in (
+    select id from parked where expires_us <= (select now_us from clock)
+    order by expires_us limit $3 for update skip locked)
+  returning id, event_type, event)
+, dead_in as (
+  insert into dead_letters (id, at_us, code, reason, origin, content_type, headers, body)
+  select id, (select now_us from clock), $1, $2, 'parked ' || event_type, null, '[]', event from gone order by id
+  on conflict (id) do nothing
+  returning id)
+, journal_in as (
+  insert into journal (at_us, instance, revision, definition, shard, events)
+  select (select now_us from clock), id, 0, 0, (get_byte(uuid_send(id), 0) & ($4::int4 - 1))::int2, '' from dead_in)
+select count(*) from gone";
+
+pub(super) async fn letters(store: &PostgresStore, ids: &[Hash16]) -> Result<Vec<DeadLetter>, sqlx::Error> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+    let text = select_letters!("where id = any($1) order by at_us, id");
+    store.connections.fetch(sqlx::query(text).bind(ids)).await?.iter().map(letter).collect()
+}
+
+pub(super) async fn newest_letters(store: &PostgresStore, limit: i64) -> Result<Vec<DeadLetter>, sqlx::Error> {
+    let text = select_letters!("order by at_us desc, id limit $1");
+    store.connections.fetch(sqlx::query(text).bind(or_all(limit))).await?.iter().map(letter).collect()
+}
+
+pub(super) async fn instances(
+    store: &PostgresStore,
+    filter: &InstanceFilter,
+) -> Result<Vec<InstanceSummary>, sqlx::Error> {
+    let statement = sqlx::query(INSTANCES).bind(filter.statuses.clone()).bind(filter.after.map(|id| id.0));
+    store.connections.fetch(statement.bind(or_all(filter.limit))).await?.iter().map(summary).collect()
+}
+
+pub(super) async fn instance(store: &PostgresStore, id: InstanceId) -> Result<Option<InstanceSummary>, sqlx::Error> {
+    let statement = sqlx::query(select_instances!("where id = $1")).bind(id.0);
+    store.connections.fetch(statement).await?.first().map(summary).transpose()
+}
+
+pub(super) async fn history(store: &PostgresStore, id: InstanceId) -> Result<Vec<JournalRow>, sqlx::Error> {
+    let rows = store.connections.fetch(sqlx::query(HISTORY).bind(id.0)).await?;
+    rows.iter().map(|row| journal_row(row, 0)).collect()
+}
+
+pub(super) async fn parked_of_type(
+    store: &PostgresStore,
+    event_type: &str,
+    limit: i64,
+) -> Result<Vec<NewParked>, sqlx::Error> {
+    let statement = sqlx::query(PARKED).bind(event_type).bind(or_all(limit));
+    store.connections.fetch(statement).await?.iter().map(parked).collect()
+}
+
+pub(super) async fn expire(store: &PostgresStore, code: &str, reason: &str, limit: i64) -> Result<u64, sqlx::Error> {
+    let statement = sqlx::query(EXPIRE).bind(code).bind(reason).bind(limit).bind(i32::from(SHARDS));
+    let rows = store.connections.fetch(statement).await?;
+    let gone: i64 = rows.first().ok_or(sqlx::Error::RowNotFound)?.try_get(0)?;
+    Ok(gone.unsigned_abs())
+}
+
+/// Postgres takes null for no limit.
+fn or_all(limit: i64) -> Option<i64> {
+    (limit != 0).then_some(limit)
+}
+
+fn letter(row: &PgRow) -> Result<DeadLetter, sqlx::Error> {
+    Ok(DeadLetter {
+        id: Hash16(row.try_get(0)?),
+        code: row.try_get(1)?,
+        reason: row.try_get(2)?,
+        origin: row.try_get(3)?,
+        content_type: row.try_get(4)?,
+        headers: bytes(row, 5)?,
+        body: bytes(row, 6)?,
+        at_us: row.try_get(7)?,
+    })
+}
+
+fn summary(row: &PgRow) -> Result<InstanceSummary, sqlx::Error> {
+    Ok(InstanceSummary {
+        id: InstanceId(row.try_get(0)?),
+        definition: row.try_get(1)?,
+        revision: row.try_get(2)?,
+        status: row.try_get(3)?,
+        business_key: row.try_get(4)?,
+        parent: row.try_get::<Option<_>, _>(5)?.map(InstanceId),
+        created_us: row.try_get(6)?,
+        updated_us: row.try_get(7)?,
+        ended_us: row.try_get(8)?,
+        state: bytes(row, 9)?,
+    })
+}
+
+fn parked(row: &PgRow) -> Result<NewParked, sqlx::Error> {
+    Ok(NewParked {
+        id: Hash16(row.try_get(0)?),
+        key: Hash16(row.try_get(1)?),
+        message: Hash16(row.try_get(2)?),
+        expires_us: row.try_get(3)?,
+        event_type: row.try_get(4)?,
+        event: bytes(row, 5)?,
+    })
+}

@@ -1,0 +1,179 @@
+//! What a batch needs to know before it decides, and the second looks for lost wake-ups (PROTOCOL D3). Each is one
+//! statement, so one snapshot and one round trip; nothing here writes.
+
+use bytes::Bytes;
+use flagstop_schemas::{Hash16, InstanceId};
+use sqlx::Row as _;
+use sqlx::postgres::PgRow;
+use uuid::Uuid;
+
+use super::PostgresStore;
+use crate::port::{DueTimer, Hit, LoadRequest, Loaded, LookRequest};
+use crate::rows::{InstanceRow, MailRow, Meeting};
+
+// `statement_timestamp` lies before the snapshot: an event that parks while this runs is never taken for older than the
+// wait that it meets.
+const LOAD: &str = "
+with hit as materialized (
+  select b.key, b.instance, b.slot from unnest($2::uuid[]) k(key) join bookmarks b on b.key = k.key
+), who as materialized (
+  select id from unnest($3::uuid[]) i(id) union select instance from hit
+)
+select 0, null::uuid, null::uuid, (extract(epoch from statement_timestamp()) * 1000000)::bigint,
+       (select value from meta where name = 'catalogue'), null::int4, null::bytea
+union all
+select 1, x.key, null, null, null, null, null from unnest($1::uuid[]) m(key) join inbox x on x.key = m.key
+union all
+select 2, key, instance, slot, null, null, null from hit
+union all
+select 3, i.id, null, i.definition, null, i.revision, i.state from who join instances i on i.id = who.id
+union all
+select 4, m.instance, null, m.definition, m.id, null, m.stimulus from who join mail m on m.instance = who.id";
+
+/// Which of the five parts of `LOAD` a row comes from.
+mod part {
+    pub(super) const CLOCK: i32 = 0;
+    pub(super) const SEEN: i32 = 1;
+    pub(super) const HIT: i32 = 2;
+    pub(super) const INSTANCE: i32 = 3;
+}
+
+const LOOK: &str = "
+select p.id, p.key, b.instance, b.slot, p.at_us, p.event
+from (select distinct key from unnest($1::uuid[]) k(key)) k
+join parked p on p.key = k.key
+join bookmarks b on b.key = p.key and (b.since_us is null or p.at_us >= b.since_us)
+order by p.at_us, p.id, b.instance, b.slot";
+
+const SWEEP: &str = "
+with page as materialized (
+  select id, key, at_us, event from parked where $1::uuid is null or id > $1 order by id limit $2
+)
+select p.id, p.key, b.instance, b.slot, p.at_us, case when b.slot is not null then p.event end
+from page p left join bookmarks b on b.key = p.key and (b.since_us is null or p.at_us >= b.since_us)
+order by p.id, b.instance, b.slot";
+
+// Shard by shard, so that a crowd of due timers is not sorted as a whole.
+const DUE: &str = "
+select t.due_us, t.instance, t.slot
+from unnest($1::int2[]) s(shard) cross join lateral (
+  select due_us, instance, slot from timers
+  where shard = s.shard and due_us <= (extract(epoch from statement_timestamp()) * 1000000)::bigint
+  order by due_us, instance, slot limit $2
+) t
+order by t.due_us, t.instance, t.slot limit $2";
+
+const STALE: &str = "
+select instance from mail
+where at_us <= (extract(epoch from clock_timestamp()) * 1000000)::bigint - $2 and shard = any($1)
+group by instance order by min(id) limit $3";
+
+fn uuids(keys: &[Hash16]) -> Vec<Uuid> {
+    keys.iter().map(|key| key.0).collect()
+}
+
+pub(super) async fn load(store: &PostgresStore, request: &LoadRequest) -> Result<Loaded, sqlx::Error> {
+    let mut messages = uuids(&request.messages);
+    let mut keys = uuids(&request.keys);
+    for list in [&mut messages, &mut keys] {
+        list.sort_unstable();
+        list.dedup();
+    }
+    let instances: Vec<Uuid> = request.instances.iter().map(|id| id.0).collect();
+    let statement = sqlx::query(LOAD).bind(messages).bind(keys).bind(instances);
+    let mut loaded = Loaded::default();
+    for row in &store.connections.fetch_counted(statement).await? {
+        match row.try_get(0)? {
+            part::CLOCK => (loaded.now_us, loaded.catalogue) = (row.try_get(3)?, row.try_get(4)?),
+            part::SEEN => loaded.seen.push(Hash16(row.try_get(1)?)),
+            part::HIT => loaded.hits.push(Hit {
+                key: Hash16(row.try_get(1)?),
+                instance: InstanceId(row.try_get(2)?),
+                slot: row.try_get(3)?,
+            }),
+            part::INSTANCE => loaded.instances.push(InstanceRow {
+                id: InstanceId(row.try_get(1)?),
+                definition: small(row, 3)?,
+                revision: row.try_get(5)?,
+                state: bytes(row, 6)?,
+            }),
+            _ => loaded.mail.push(MailRow {
+                instance: InstanceId(row.try_get(1)?),
+                definition: small(row, 3)?,
+                id: row.try_get(4)?,
+                stimulus: bytes(row, 6)?,
+            }),
+        }
+    }
+    loaded.mail.sort_unstable_by_key(|mail| mail.id);
+    Ok(loaded)
+}
+
+pub(super) async fn look(store: &PostgresStore, request: &LookRequest) -> Result<Vec<Meeting>, sqlx::Error> {
+    let keys: Vec<Uuid> = request.parked.iter().chain(&request.bookmarks).map(|key| key.0).collect();
+    store.connections.fetch_counted(sqlx::query(LOOK).bind(keys)).await?.iter().map(meeting).collect()
+}
+
+pub(super) async fn sweep(
+    store: &PostgresStore,
+    after: Option<Hash16>,
+    limit: i64,
+) -> Result<(Vec<Meeting>, Option<Hash16>), sqlx::Error> {
+    let mut meetings = Vec::new();
+    let (mut scanned, mut last) = (0, None);
+    for row in &store.connections.fetch(sqlx::query(SWEEP).bind(after.map(|id| id.0)).bind(limit)).await? {
+        let id = Some(Hash16(row.try_get(0)?));
+        if id != last {
+            scanned += 1;
+            last = id;
+        }
+        if row.try_get::<Option<i64>, _>(3)?.is_some() {
+            meetings.push(meeting(row)?);
+        }
+    }
+    Ok((meetings, last.filter(|_| scanned >= limit)))
+}
+
+pub(super) async fn due_timers(
+    store: &PostgresStore,
+    shards: &[i16],
+    limit: i64,
+) -> Result<Vec<DueTimer>, sqlx::Error> {
+    let rows = store.connections.fetch(sqlx::query(DUE).bind(shards).bind(limit)).await?;
+    let timer = |row: &PgRow| {
+        Ok(DueTimer { due_us: row.try_get(0)?, instance: InstanceId(row.try_get(1)?), slot: row.try_get(2)? })
+    };
+    rows.iter().map(timer).collect()
+}
+
+pub(super) async fn stale_mail(
+    store: &PostgresStore,
+    shards: &[i16],
+    age_us: i64,
+    limit: i64,
+) -> Result<Vec<InstanceId>, sqlx::Error> {
+    let rows = store.connections.fetch(sqlx::query(STALE).bind(shards).bind(age_us).bind(limit)).await?;
+    rows.iter().map(|row| row.try_get(0).map(InstanceId)).collect()
+}
+
+fn meeting(row: &PgRow) -> Result<Meeting, sqlx::Error> {
+    Ok(Meeting {
+        parked: Hash16(row.try_get(0)?),
+        key: Hash16(row.try_get(1)?),
+        instance: InstanceId(row.try_get(2)?),
+        slot: row.try_get(3)?,
+        parked_us: row.try_get(4)?,
+        event: bytes(row, 5)?,
+    })
+}
+
+/// A number that travels in a wider column.
+fn small(row: &PgRow, column: usize) -> Result<i32, sqlx::Error> {
+    let wide: i64 = row.try_get(column)?;
+    i32::try_from(wide).map_err(|error| sqlx::Error::Decode(Box::new(error)))
+}
+
+/// A `bytea`.
+pub(super) fn bytes(row: &PgRow, column: usize) -> Result<Bytes, sqlx::Error> {
+    row.try_get::<Vec<u8>, _>(column).map(Bytes::from)
+}

@@ -1,0 +1,235 @@
+//! The relay's reading of the journal (PROTOCOL D13, D14). A cursor is a snapshot of transaction ids: everything below
+//! `next` was read but what was `pending`, that is, still open. So a transaction that commits late is found when it does,
+//! and nobody's open transaction holds up the others.
+//!
+//! An instance's rows come in order, because whoever writes revision r + 1 has seen r committed before it got its
+//! transaction's id; so in each page, which is sorted by these ids, and over the pages, r comes first.
+
+use std::collections::BTreeMap;
+
+use flagstop_schemas::InstanceId;
+use sqlx::Row as _;
+use sqlx::postgres::PgRow;
+
+use super::PostgresStore;
+use super::load::bytes;
+use crate::port::{Cursor, Page};
+use crate::rows::{JournalRow, WorkerId};
+
+// A transaction's rows are never parted (`with ties`): a place lies between two transactions. Two branches with one lower
+// bound each: one with an `or` reads the shard from its beginning.
+const READ: &str = "
+select c.shard, c.epoch, c.next_xid::text, c.pending::text, pg_current_snapshot()::text,
+       j.late, j.xid::text, j.seq, j.instance, j.revision, j.definition, j.at_us, j.events
+from relay_cursor c cross join lateral (
+  (select true as late, xid, seq, instance, revision, definition, at_us, events from journal r
+   where r.shard = c.shard and r.xid = any(c.pending)
+     and not exists (select 1 from quarantine q where q.instance = r.instance and q.revision <= r.revision)
+   order by xid fetch first ($2::bigint) rows with ties)
+  union all
+  (select false, xid, seq, instance, revision, definition, at_us, events from journal r
+   where r.shard = c.shard and r.xid >= c.next_xid
+     and not exists (select 1 from quarantine q where q.instance = r.instance and q.revision <= r.revision)
+   order by xid fetch first ($2::bigint) rows with ties)
+) j
+where c.owner = $1";
+
+const SAVE: &str = "
+update relay_cursor c set next_xid = x.next, pending = x.pending
+from (
+  select r.shard, s.next::xid8 as next, s.pending::xid8[] as pending
+  from relay_cursor r
+  join unnest($2::int2[], $3::int4[], $4::text[], $5::text[]) as s(shard, epoch, next, pending)
+    on r.shard = s.shard and r.epoch = s.epoch
+  where r.owner = $1 and r.next_xid <= s.next::xid8
+  order by r.shard for update of r
+) x where c.shard = x.shard";
+
+const SET_ASIDE: &str = "
+insert into quarantine (instance, revision, at_us, reason)
+values ($1, $2, (extract(epoch from clock_timestamp()) * 1000000)::bigint, $3) on conflict (instance) do nothing";
+
+const LIST: &str = "select instance, revision, reason from quarantine order by at_us, instance";
+
+/// Transaction ids below `next`, without those that are `pending`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    next: u64,
+    pending: Vec<u64>,
+}
+
+/// Which transactions a statement could see.
+#[derive(Debug, Clone)]
+struct Snapshot {
+    /// The first id that was not given yet.
+    end: u64,
+    /// Those below it that were open.
+    open: Vec<u64>,
+}
+
+/// A row with its place in the journal.
+#[derive(Debug)]
+struct Found {
+    late: bool,
+    xid: u64,
+    seq: i64,
+    row: JournalRow,
+}
+
+/// A shard's page as it is put together.
+#[derive(Debug)]
+struct Draft {
+    epoch: i32,
+    place: Place,
+    snapshot: Snapshot,
+    found: Vec<Found>,
+}
+
+pub(super) async fn read(store: &PostgresStore, worker: WorkerId, limit: i64) -> Result<Vec<Page>, sqlx::Error> {
+    let limit = limit.max(1);
+    let mut drafts: BTreeMap<i16, Draft> = BTreeMap::new();
+    for row in &store.connections.fetch(sqlx::query(READ).bind(worker.0).bind(limit)).await? {
+        let found = Found {
+            late: row.try_get(5)?,
+            xid: number(&row.try_get::<String, _>(6)?)?,
+            seq: row.try_get(7)?,
+            row: journal_row(row, 8)?,
+        };
+        let shard = row.try_get(0)?;
+        if let Some(draft) = drafts.get_mut(&shard) {
+            draft.found.push(found);
+        } else {
+            let place =
+                Place { next: number(&row.try_get::<String, _>(2)?)?, pending: list(&row.try_get::<String, _>(3)?)? };
+            let snapshot = Snapshot::parse(&row.try_get::<String, _>(4)?)?;
+            drafts.insert(shard, Draft { epoch: row.try_get(1)?, place, snapshot, found: vec![found] });
+        }
+    }
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    Ok(drafts.into_iter().map(|(shard, draft)| draft.page(shard, limit)).collect())
+}
+
+impl Draft {
+    fn page(mut self, shard: i16, limit: usize) -> Page {
+        let late = self.found.iter().filter(|found| found.late).count();
+        let late_full = late >= limit;
+        let full = late_full || self.found.len() - late >= limit;
+        if late_full {
+            // There may be more late rows, and these come before all others.
+            self.found.retain(|found| found.late);
+        }
+        self.found.sort_unstable_by_key(|found| (found.xid, found.seq));
+        let last = self.found.last().filter(|_| full).map(|found| found.xid);
+        let next = self.place.after(last, &self.snapshot);
+        let rows = self.found.into_iter().map(|found| found.row).collect();
+        Page { shard, rows, next: Cursor { shard, epoch: self.epoch, place: next.to_string() }, full }
+    }
+}
+
+impl Place {
+    /// The place behind a page that ends with the transaction `last`, or with the snapshot itself when nothing was left out.
+    fn after(&self, last: Option<u64>, snapshot: &Snapshot) -> Self {
+        let Some(last) = last else { return Self { next: snapshot.end, pending: snapshot.open.clone() } };
+        let open = snapshot.open.iter().copied().filter(|xid| *xid <= last);
+        let unread = self.pending.iter().copied().filter(|xid| *xid > last);
+        Self { next: self.next.max(last + 1), pending: open.chain(unread).collect() }
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.next, joined(&self.pending))
+    }
+}
+
+impl Snapshot {
+    /// Reads Postgres' `xmin:xmax:open,…`.
+    fn parse(text: &str) -> Result<Self, sqlx::Error> {
+        let mut parts = text.split(':').skip(1);
+        let (end, open) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        Ok(Self { end: number(end)?, open: list(open)? })
+    }
+}
+
+fn joined(xids: &[u64]) -> String {
+    xids.iter().map(u64::to_string).collect::<Vec<_>>().join(",")
+}
+
+fn number(text: &str) -> Result<u64, sqlx::Error> {
+    text.parse().map_err(|_| sqlx::Error::Decode(format!("{text:?} is no transaction id of Postgres").into()))
+}
+
+fn list(text: &str) -> Result<Vec<u64>, sqlx::Error> {
+    let text = text.trim_matches(['{', '}']);
+    text.split(',').filter(|xid| !xid.is_empty()).map(number).collect()
+}
+
+pub(super) async fn save(store: &PostgresStore, worker: WorkerId, cursors: &[Cursor]) -> Result<(), sqlx::Error> {
+    if cursors.is_empty() {
+        return Ok(());
+    }
+    let (mut shards, mut epochs, mut nexts, mut pendings) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for cursor in cursors {
+        let (next, pending) = cursor.place.split_once(':').unwrap_or((&cursor.place, ""));
+        shards.push(cursor.shard);
+        epochs.push(cursor.epoch);
+        nexts.push(number(next)?.to_string());
+        pendings.push(format!("{{{}}}", joined(&list(pending)?)));
+    }
+    let statement = sqlx::query(SAVE).bind(worker.0).bind(shards).bind(epochs).bind(nexts).bind(pendings);
+    store.connections.fetch(statement).await?;
+    Ok(())
+}
+
+pub(super) async fn quarantine(
+    store: &PostgresStore,
+    instance: InstanceId,
+    revision: i32,
+    reason: &str,
+) -> Result<(), sqlx::Error> {
+    store.connections.fetch(sqlx::query(SET_ASIDE).bind(instance.0).bind(revision).bind(reason)).await?;
+    Ok(())
+}
+
+pub(super) async fn quarantined(store: &PostgresStore) -> Result<Vec<(InstanceId, i32, String)>, sqlx::Error> {
+    let rows = store.connections.fetch(sqlx::query(LIST)).await?;
+    rows.iter().map(|row| Ok((InstanceId(row.try_get(0)?), row.try_get(1)?, row.try_get(2)?))).collect()
+}
+
+/// Reads `instance, revision, definition, at_us, events` from a column on.
+pub(super) fn journal_row(row: &PgRow, from: usize) -> Result<JournalRow, sqlx::Error> {
+    Ok(JournalRow {
+        instance: InstanceId(row.try_get(from)?),
+        revision: row.try_get(from + 1)?,
+        definition: row.try_get(from + 2)?,
+        at_us: row.try_get(from + 3)?,
+        events: bytes(row, from + 4)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(place: &str, last: Option<u64>, snapshot: &str) -> String {
+        let (next, pending) = place.split_once(':').expect("a place has two parts");
+        let place = Place { next: number(next).expect("a number"), pending: list(pending).expect("a list") };
+        place.after(last, &Snapshot::parse(snapshot).expect("a snapshot")).to_string()
+    }
+
+    #[test]
+    fn a_whole_page_moves_to_the_snapshots_end_and_remembers_what_was_open() {
+        assert_eq!(after("10:", None, "10:20:12,15"), "20:12,15");
+        assert_eq!(after("20:12,15", None, "15:30:15"), "30:15", "12 was read, or it was rolled back");
+    }
+
+    #[test]
+    fn a_cut_page_moves_behind_its_last_transaction_and_never_back() {
+        assert_eq!(after("10:", Some(14), "10:20:12,15"), "15:12", "15 lies beyond the cut and comes by itself");
+        assert_eq!(
+            after("20:12,15,17", Some(12), "16:30:17,25"),
+            "20:15,17",
+            "late rows first, the rest stays pending"
+        );
+    }
+}
