@@ -7,6 +7,7 @@ mod backoff;
 mod codec;
 mod config;
 mod embedded;
+mod generation;
 mod handover;
 mod kafka;
 mod outgoing;

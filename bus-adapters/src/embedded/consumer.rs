@@ -26,7 +26,7 @@ struct EmbeddedConsumer(Arc<Hold>);
 
 impl Hold {
     pub(super) fn consumer(core: Arc<Core>, journal: Option<Journal>) -> Box<dyn Consumer> {
-        let owner = core.new_owner();
+        let owner = crate::generation::next();
         Box::new(EmbeddedConsumer(Arc::new(Self {
             core,
             journal,

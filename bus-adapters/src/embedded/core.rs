@@ -45,7 +45,6 @@ struct State {
     /// Those of them that nobody holds, so that what comes back keeps its place.
     ready: BTreeSet<Position>,
     next_position: Position,
-    next_owner: u64,
     /// Seats given out, messages kept included.
     seats: usize,
     bytes: usize,
@@ -124,12 +123,6 @@ impl Core {
         }
         drop(state);
         self.changed.notify_waiters();
-    }
-
-    pub(super) fn new_owner(&self) -> u64 {
-        let mut state = self.lock();
-        state.next_owner += 1;
-        state.next_owner
     }
 
     /// Hands the next messages to `owner`.

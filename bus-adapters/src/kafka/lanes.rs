@@ -13,7 +13,6 @@ pub(super) type Place = (Arc<str>, i32);
 pub(super) struct Lanes {
     lanes: Vec<Lane>,
     by_place: HashMap<Place, u32>,
-    generation: u64,
 }
 
 #[derive(Debug)]
@@ -45,8 +44,7 @@ pub(super) struct Steering {
 impl Lanes {
     /// A partition becomes ours: a new generation with nothing in hand.
     pub(super) fn assign(&mut self, place: Place) {
-        self.generation += 1;
-        let generation = self.generation;
+        let generation = crate::generation::next();
         let lane = match self.by_place.get(&place) {
             Some(lane) => *lane,
             None => {

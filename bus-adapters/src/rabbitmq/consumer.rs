@@ -30,6 +30,7 @@ struct Handle {
 struct Shared {
     handover: Handover<Delivery>,
     active: Mutex<Option<Active>>,
+    /// Of the channel in use.
     generation: AtomicU64,
 }
 
@@ -146,7 +147,8 @@ impl Worker {
         let channel = connection.create_channel().await?;
         // Before consuming: lapin's own queue of deliveries has no bound but this.
         channel.basic_qos(self.prefetch, BasicQosOptions::default()).await?;
-        let generation = self.shared.generation.fetch_add(1, Ordering::AcqRel) + 1;
+        let generation = crate::generation::next();
+        self.shared.generation.store(generation, Ordering::Release);
         let active = Active { generation, channel: channel.clone(), ledger: Ledger::default() };
         *self.shared.lock() = Some(active);
         Ok((channel, generation))

@@ -23,7 +23,7 @@ macro_rules! conformance {
         }
     };
     ($place:path) => {
-        conformance! { $place:
+        crate::conformance! { $place:
             a_message_comes_again_until_it_is_acknowledged
             what_is_acknowledged_does_not_come_again
             messages_keep_their_order_per_key
