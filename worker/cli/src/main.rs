@@ -24,13 +24,18 @@ use tracing_subscriber::EnvFilter;
 
 use args::{Cli, Command};
 use exit::{Exit, Failure};
+use term::Paint;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // Workers' logs tell what they do; the other commands speak for themselves.
     let usual = if matches!(cli.command, Command::Worker(_)) { "info" } else { "error" };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(usual));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(Paint::stderr().is_on())
+        .init();
     // The only provider that is linked in; a second installation is refused, and does no harm.
     let _ = rustls::crypto::ring::default_provider().install_default();
 

@@ -58,6 +58,11 @@ impl Paint {
         Self { colours: if terminal && !refused { Colours::On } else { Colours::Off } }
     }
 
+    /// Whether it paints.
+    pub fn is_on(self) -> bool {
+        self.colours == Colours::On
+    }
+
     /// The text in its style.
     pub fn on(self, style: Style, text: &str) -> String {
         if self.colours == Colours::Off {

@@ -150,10 +150,26 @@ fn typed<T: DeserializeOwned + Serialize + Default>(section: serde_json::Map<Str
     serde_json::from_value(section).map_err(|error| error.to_string())
 }
 
-/// A URL that may be shown: without its user and password.
+/// A URL that may be shown: without its password.
 pub fn shown_url(url: &str) -> String {
-    match (url.find("://"), url.rfind('@')) {
-        (Some(start), Some(end)) if start + 3 <= end => format!("{}://{}", &url[..start], &url[end + 1..]),
-        _ => url.to_owned(),
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    match rest.rsplit_once('@') {
+        Some((user, place)) => match user.split_once(':') {
+            Some((name, _)) => format!("{scheme}://{name}:…@{place}"),
+            None => url.to_owned(),
+        },
+        None => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shown_url;
+
+    #[test]
+    fn a_password_is_never_shown() {
+        assert_eq!(shown_url("postgres://flag:s3:cr@t@h:5432/d"), "postgres://flag:…@h:5432/d");
+        assert_eq!(shown_url("postgres://flag@h/d"), "postgres://flag@h/d");
+        assert_eq!(shown_url("sqlite:a@b.db"), "sqlite:a@b.db");
     }
 }

@@ -88,7 +88,7 @@ pub async fn serve(plan: &Plan<'_>) -> Result<(), Failure> {
     };
     signals.next_leaves();
     if !dev.child {
-        eprintln!("\nflagstop dev: {why}: stopping; the data stays in {}", plan.data.display());
+        eprintln!("\nflagstop dev: {why}: stopping; what waits goes on at the next start");
     }
     node.stop(&config, trace.finish()).await;
     Ok(())
