@@ -3,6 +3,16 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "postgres/connections.rs"]
+mod connections;
+#[path = "postgres/hammer.rs"]
+mod hammer;
+#[path = "postgres/journal.rs"]
+mod journal;
+#[path = "postgres/overlap.rs"]
+mod overlap;
+#[path = "postgres/schema.rs"]
+mod schema;
 #[path = "postgres/server.rs"]
 mod server;
 
@@ -12,9 +22,7 @@ use flagstop_store::Store;
 
 /// A migrated store in a schema of its own.
 async fn fresh(case: &str) -> Arc<dyn Store> {
-    let store = server::Schema::new(case).await.store();
-    store.migrate().await.unwrap();
-    Arc::new(store)
+    server::Schema::new(case).await.migrated().await
 }
 
 flagstop_store::conformance!(crate::fresh);

@@ -62,7 +62,11 @@ impl Connections {
             ("plan_cache_mode", "force_generic_plan".to_owned()),
             ("enable_seqscan", "off".to_owned()),
         ];
-        let options = options.application_name("flagstop").options(settings).disable_statement_logging();
+        let options = match options.get_application_name() {
+            Some(_) => options,
+            None => options.application_name("flagstop"),
+        };
+        let options = options.options(settings).disable_statement_logging();
         Ok(Self {
             options,
             places: Semaphore::new(config.connections_max as usize),
@@ -98,6 +102,7 @@ impl Connections {
         let result = lent.fetch(statement).await;
         // A refusal is an answer: the connection is sound. Any other error may have come in the middle of one.
         match &result {
+            Err(error) if errors::broken(error) => drop(lent),
             Ok(_) | Err(sqlx::Error::Database(_)) => lent.sound(),
             Err(_) => drop(lent),
         }

@@ -1,12 +1,15 @@
-//! The Postgres under test: a schema for each case, and connections beside the store's. Never touches another schema.
+//! The Postgres under test: a schema for each case, and sessions beside the store's, which hold a transaction open at a
+//! chosen point. Never touches another schema.
 
 use std::str::FromStr as _;
+use std::sync::Arc;
+use std::time::Duration;
 
 use flagstop_schemas::Hash16;
-use flagstop_store::StoreConfig;
 use flagstop_store::postgres::PostgresStore;
-use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{AssertSqlSafe, Connection as _};
+use flagstop_store::{Store, StoreConfig};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
+use sqlx::{AssertSqlSafe, Connection as _, Row as _};
 
 /// The server's URL.
 pub fn url() -> String {
@@ -24,10 +27,7 @@ pub struct Schema(pub String);
 impl Schema {
     pub async fn new(case: &str) -> Self {
         let schema = Self(format!("t_{}", Hash16::of("test schema", &[case.as_bytes()]).0.simple()));
-        let mut connection = schema.connect().await;
-        let drop = format!("drop schema if exists {} cascade", schema.0);
-        sqlx::raw_sql(AssertSqlSafe(drop)).execute(&mut connection).await.unwrap();
-        connection.close().await.unwrap();
+        schema.session().await.run(&format!("drop schema if exists {} cascade", schema.0)).await;
         schema
     }
 
@@ -35,13 +35,50 @@ impl Schema {
         StoreConfig { schema: self.0.clone(), ..StoreConfig::default() }
     }
 
-    pub fn store(&self) -> PostgresStore {
-        PostgresStore::open(&url(), &self.config()).unwrap()
+    pub fn store(&self) -> Arc<dyn Store> {
+        Arc::new(PostgresStore::open(&url(), &self.config()).unwrap())
+    }
+
+    pub async fn migrated(&self) -> Arc<dyn Store> {
+        let store = self.store();
+        store.migrate().await.unwrap();
+        store
     }
 
     /// A session beside the store's, in the same schema.
-    pub async fn connect(&self) -> PgConnection {
+    pub async fn session(&self) -> Session {
         let options = PgConnectOptions::from_str(&url()).unwrap().options([("search_path", &self.0)]);
-        PgConnection::connect_with(&options).await.unwrap()
+        let mut connection = PgConnection::connect_with(&options).await.unwrap();
+        let row = sqlx::query("select pg_backend_pid()").fetch_one(&mut connection).await.unwrap();
+        Session { pid: row.get(0), connection }
+    }
+}
+
+/// Somebody else's session.
+pub struct Session {
+    pid: i32,
+    connection: PgConnection,
+}
+
+impl Session {
+    /// Runs commands without an answer.
+    pub async fn run(&mut self, text: &str) {
+        sqlx::raw_sql(AssertSqlSafe(text.to_owned())).execute(&mut self.connection).await.unwrap();
+    }
+
+    /// Runs a query.
+    pub async fn ask(&mut self, text: &str) -> Vec<PgRow> {
+        sqlx::query(AssertSqlSafe(text.to_owned())).fetch_all(&mut self.connection).await.unwrap()
+    }
+
+    /// Waits until this session's open transaction holds somebody up; tells whom.
+    pub async fn until_it_blocks(&mut self) -> i32 {
+        loop {
+            let text = format!("select pid from pg_stat_activity where {} = any(pg_blocking_pids(pid))", self.pid);
+            if let Some(row) = self.ask(&text).await.first() {
+                return row.get(0);
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 }
