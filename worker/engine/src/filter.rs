@@ -277,6 +277,14 @@ fn attribute(key: &Key, wanted: &Node, of: FilterOf, compiler: &mut Compiler<'_>
             return None;
         }
     };
+    if let Test::Expression { reads: Reads::Instance, .. } | Test::Shape { reads: Reads::Instance, .. } = &test {
+        let message =
+            format!("`{name}` reads the instance, so it is tried with every instance that waits for such events");
+        compiler.push(
+            Diagnostic::warning("FS-SLOW-FILTER", wanted.span, message)
+                .with_hint("use `correlate` with `expect`, which finds the one instance by an index"),
+        );
+    }
     Some(Attribute { name, test })
 }
 

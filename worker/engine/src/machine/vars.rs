@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::frame::Frame;
 use crate::api::{Env, Value};
-use crate::expr::{self, Expression, Template};
+use crate::expr::{self, ExprError, Expression, LimitHit, Template};
 use crate::instance::Instance;
 use crate::limits::Limits;
 use crate::plan::Plan;
@@ -62,7 +62,24 @@ impl<'a> Vars<'a> {
             });
             readable?;
         }
-        template.eval(input, self, self.limits).map_err(|error| error.into_problem(""))
+        let made = template.eval(input, self, self.limits).map_err(|error| error.into_problem(""))?;
+        match template {
+            // An expression checks its own result.
+            Template::Constant(_) | Template::Expression(_) => Ok(made),
+            _ => self.check_size(made),
+        }
+    }
+
+    /// Results put together can be larger and deeper than each: values must not grow from task to task without end.
+    fn check_size(&self, made: Value) -> Result<Value, Problem> {
+        let hit = if value::depth(&made, self.limits.json_depth_max + 1) > self.limits.json_depth_max {
+            LimitHit::Depth
+        } else if value::size_bytes(&made) > self.limits.expression_output_bytes_max {
+            LimitHit::Output
+        } else {
+            return Ok(made);
+        };
+        Err(ExprError::Limit(hit).into_problem(""))
     }
 
     /// An expression's value with `input` as `.`.

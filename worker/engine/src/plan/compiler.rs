@@ -54,6 +54,8 @@ const TYPES_NOT_YET: &[&str] = &["for", "fork", "run"];
 
 const INPUT: Keys = Keys { of: "`input`", known: &["schema", "from"], not_yet: &[] };
 const OUTPUT: Keys = Keys { of: "`output`", known: &["schema", "as"], not_yet: &[] };
+/// This engine's own settings of a task.
+const FLAGSTOP: Keys = Keys { of: "`metadata.flagstop`", known: &["checkpoint"], not_yet: &[] };
 const EXPORT: Keys = Keys { of: "`export`", known: &["schema", "as"], not_yet: &[] };
 
 impl<'a> Compiler<'a> {
@@ -224,6 +226,11 @@ impl<'a> Compiler<'a> {
             && metadata.as_map().is_none()
         {
             self.wrong_type(metadata, "`metadata`", "a mapping");
+        }
+        if let Some(settings) = node.get("metadata").and_then(|metadata| metadata.get("flagstop"))
+            && self.mapping(settings, FLAGSTOP).is_some()
+        {
+            self.checkpoint(settings);
         }
         common
     }

@@ -13,6 +13,7 @@ use crate::limits::Limits;
 use crate::pointer::Pointer;
 use crate::reference;
 use crate::source::{self, Node};
+use crate::tasks::check_error;
 use crate::value;
 
 const ROOT: Keys = Keys {
@@ -36,8 +37,8 @@ const EVALUATE: Keys = Keys { of: "`evaluate`", known: &["language", "mode"], no
 /// `document.metadata.flagstop`: this engine's own settings.
 const FLAGSTOP: Keys = Keys {
     of: "`document.metadata.flagstop`",
-    known: &["businessKey"],
-    not_yet: &["checkpoint", "activation", "timezone"],
+    known: &["businessKey", "checkpoint"],
+    not_yet: &["activation", "timezone"],
 };
 
 pub(super) fn compile(source: &[u8], limits: &Limits) -> Result<Plan, Diagnostics> {
@@ -119,7 +120,11 @@ impl<'a> Compiler<'a> {
         let namespace = self.label(node, "namespace");
         let name = self.label(node, "name");
         let version = self.required(node, "version", DOCUMENT.of).and_then(|version| {
-            let text = self.text(version, "`document.version`")?;
+            let Some(text) = version.as_str() else {
+                let message = format!("`document.version` must be a string, but is {}", version.kind());
+                self.error("FS-WRONG-TYPE", version, message, "put it in quotes: `version: '1.0.0'`");
+                return None;
+            };
             reference::version(text)
                 .map_err(|error| self.error("FS-NAME", version, error.to_string(), "write `version: '1.0.0'`"))
                 .ok()
@@ -166,7 +171,12 @@ impl<'a> Compiler<'a> {
         }
         match node.get("errors").map(|errors| (errors, errors.as_map())) {
             None => {}
-            Some((_, Some(entries))) => self.errors.extend(entries.iter().map(|(key, error)| (&*key.text, error))),
+            Some((_, Some(entries))) => {
+                for (key, error) in entries {
+                    check_error(error, self);
+                    self.errors.insert(&key.text, error);
+                }
+            }
             Some((errors, None)) => self.wrong_type(errors, "`use.errors`", "a mapping of names to errors"),
         }
     }
@@ -190,7 +200,15 @@ impl<'a> Compiler<'a> {
     fn flagstop(&mut self, document: &Node) -> Option<crate::expr::Template> {
         let settings = document.get("metadata")?.get("flagstop")?;
         self.mapping(settings, FLAGSTOP)?;
+        self.checkpoint(settings);
         settings.get("businessKey").and_then(|key| self.jq_or_template(key, At::WorkflowInput))
+    }
+
+    /// A policy that is asked for and not there must not be ignored in silence.
+    pub(super) fn checkpoint(&mut self, settings: &Node) {
+        if let Some(policy) = settings.get("checkpoint").filter(|policy| policy.as_str() != Some("effects")) {
+            self.not_yet(policy.span, "this build has the checkpoint policy `effects` only");
+        }
     }
 }
 

@@ -25,6 +25,9 @@ impl Compiler<'_> {
         if let Some(read) = node.get("read") {
             schedule.read = self.read_as(read).unwrap_or(schedule.read);
         }
+        if node.as_map().is_some_and(<[_]>::is_empty) {
+            self.error("FS-MISSING-KEY", node, "`schedule` says nothing", "write `on: { one: { with: { type: … } } }`");
+        }
         let Some(on) = node.get("on").filter(|on| self.mapping(on, ON).is_some()) else { return schedule };
         match (on.get("one"), on.get("any")) {
             (Some(one), None) => schedule.triggers.extend(Filter::compile(one, FilterOf::Schedule, self)),

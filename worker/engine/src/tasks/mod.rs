@@ -14,6 +14,7 @@ mod try_;
 mod wait;
 
 pub(crate) use emit::is_attribute_name;
+pub(crate) use raise::check_error;
 
 use std::sync::Arc;
 
@@ -223,6 +224,10 @@ macro_rules! registry {
             }
         }
 
+        /// The tags of all types, for the test that no two are the same.
+        #[cfg(test)]
+        const TAGS: &[u8] = &[$(<$type>::TAG,)*];
+
         impl Memory {
             pub(crate) fn write(&self, to: &mut Writer) {
                 match self {
@@ -251,4 +256,15 @@ registry! {
 /// Can't happen: a frame's memory is made by, and read back for, its own task's type.
 fn foreign_memory() -> Problem {
     crate::machine::run::broken("the engine mixed up two task types")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{TAGS, TYPE_KEYS};
+
+    #[test]
+    fn snapshots_tell_every_task_type_from_every_other() {
+        let tags: std::collections::BTreeSet<_> = TAGS.iter().collect();
+        assert!(tags.len() == TYPE_KEYS.len() && !tags.contains(&0));
+    }
 }

@@ -32,7 +32,10 @@ impl TaskType for Raise {
             Some(name) => match compiler.errors.get(name) {
                 Some(defined) => *defined,
                 None => {
-                    let hint = suggestion(name, compiler.errors.keys().copied().collect::<Vec<_>>());
+                    let hint = match compiler.errors.is_empty() {
+                        true => format!("define it: `use: {{ errors: {{ {name}: {{ type: …, status: … }} }} }}`"),
+                        false => suggestion(name, compiler.errors.keys().copied()),
+                    };
                     compiler.error("FS-UNKNOWN-NAME", error, format!("`use.errors` defines no `{name}`"), &hint);
                     return None;
                 }
@@ -54,7 +57,7 @@ impl TaskType for Raise {
 }
 
 /// What is surely wrong in an error's definition.
-fn check_error(node: &Node, compiler: &mut Compiler<'_>) -> Option<()> {
+pub(crate) fn check_error(node: &Node, compiler: &mut Compiler<'_>) -> Option<()> {
     compiler.mapping(node, ERROR)?;
     compiler.required(node, "type", ERROR.of)?;
     let status = compiler.required(node, "status", ERROR.of)?;

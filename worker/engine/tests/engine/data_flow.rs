@@ -183,6 +183,14 @@ fn the_business_key_comes_from_the_transformed_input() {
 }
 
 #[test]
+fn data_can_not_grow_without_end_from_task_to_task() {
+    for grow in ["{ d: '${ . }' }", "{ a: '${ . }', b: '${ . }' }", "{ a: [ '${ . }', '${ . }' ] }"] {
+        let world = World::new(&format!("do: [ {{ grow: {{ set: {grow}, then: grow }} }} ]"));
+        assert_has(&world.run(json!({})).error(), &problem("expression", 400, "/do/0/grow"));
+    }
+}
+
+#[test]
 fn outputs_above_the_limit_stay_out_of_events_and_their_size_is_told() {
     let mut world = World::new("do: [ { a: { set: { text: '${ .text }' } } } ]");
     world.limits.output_bytes_max = 20;

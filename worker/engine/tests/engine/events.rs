@@ -109,6 +109,22 @@ do:
 }
 
 #[test]
+fn an_instance_remembers_the_events_that_it_heard_last() {
+    let mut world = World::new("do: [ { again: { listen: { to: { one: { with: { type: t } } } }, then: again } } ]");
+    world.limits.heard_events_max = 2;
+    world.start(json!({}));
+    let mut hear = |id: &str| {
+        let slot = world.instance.projection(&world.plan).bookmarks[0].slot;
+        world.try_event(slot, event("t", id, json!(null)))
+    };
+    assert_eq!(
+        [hear("1"), hear("2"), hear("1"), hear("3"), hear("2")],
+        [Ok(()), Ok(()), Err(Rejected::Heard), Ok(()), Err(Rejected::Heard)]
+    );
+    assert_eq!(hear("1"), Ok(()), "the oldest is forgotten");
+}
+
+#[test]
 fn read_decides_how_the_event_is_shown_and_the_output_is_always_an_array() {
     for (read, wanted) in [
         ("", json!([{ "n": 1 }])),
