@@ -84,7 +84,6 @@ fn build(properties: &Value, cx: &Cx<'_, '_>) -> Result<(CloudEvent, Value), Str
     let text = |name: &str| match value::get(properties, name) {
         None | Some(Value::Null) => Ok(None),
         Some(found) => match value::as_str(found) {
-            Some("") => Err(format!("`{name}` is empty")),
             Some(text) => Ok(Some(text.to_owned())),
             None => Err(format!("`{name}` must be a string, not {}", value::type_name(found))),
         },
@@ -105,7 +104,22 @@ fn build(properties: &Value, cx: &Cx<'_, '_>) -> Result<(CloudEvent, Value), Str
         dataschema: text("dataschema")?,
         extensions: extensions(properties)?,
     };
+    envelope.validate().map_err(|why| why.to_string())?;
+    check_size(&envelope.data, cx.limits().payload_bytes_max)?;
     Ok((envelope, data))
+}
+
+/// What could not be heard again must not be published: a broker would stop at it, when it is too late to say so.
+fn check_size(data: &Data, bytes_max: usize) -> Result<(), String> {
+    let bytes = match data {
+        Data::Absent => 0,
+        Data::Json(bytes) | Data::Binary(bytes) => bytes.len(),
+    };
+    if bytes > bytes_max {
+        Err(format!("its data has {bytes} bytes, at most {bytes_max} are published"))
+    } else {
+        Ok(())
+    }
 }
 
 /// Fixed by where it comes from: the same whenever the transition is repeated (D4).

@@ -336,6 +336,9 @@ do:
 #[test]
 fn an_event_that_can_not_be_one_faults_its_task() {
     for with in [
+        "{ type: t, time: tomorrow }",
+        "{ type: t, source: 'white space' }",
+        "{ type: t, data: '${ \"x\" * 2000000 }' }",
         "{ type: '${ .missing }' }",
         "{ type: t, source: '${ 7 }' }",
         "{ type: t, extra: '${ [1] }' }",
