@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::port::{BusError, Channel};
 
-/// Configuration of the bus. The URL chooses the driver; what a driver doesn't know is ignored by it.
+/// Configuration of the bus. The URL chooses the driver; each driver takes what concerns it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default, rename_all = "camelCase")]
+#[serde(deny_unknown_fields, default)]
 pub struct BusConfig {
     /// Put in front of all names below, so that several deployments can share a broker.
     pub prefix: String,
@@ -65,7 +65,7 @@ pub struct BusConfig {
 
 /// Names on the broker, without the prefix.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default, rename_all = "camelCase")]
+#[serde(deny_unknown_fields, default)]
 pub struct Names {
     /// Input: exchange (RabbitMQ) or topic (Kafka).
     pub input: String,

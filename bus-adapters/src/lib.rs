@@ -3,6 +3,8 @@
 //! The port speaks in batches and promises at-least-once delivery in and confirmed publishing out. It knows nothing of
 //! workflows: what a message means is decided by the runtime.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that panics has failed, as it should"))]
+
 mod backoff;
 mod codec;
 mod config;

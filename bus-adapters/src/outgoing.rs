@@ -18,8 +18,8 @@ pub(crate) fn on_the_wire<'a>(
         Content::Raw(raw) => Cow::Borrowed(raw),
     };
     let headers_bytes: usize = raw.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
-    refuse_above("body", raw.body.len(), config.body_bytes_max, "bus.bodyBytesMax")?;
-    refuse_above("headers", headers_bytes, config.headers_bytes_max, "bus.headersBytesMax")?;
+    refuse_above("body", raw.body.len(), config.body_bytes_max, "bus.body_bytes_max")?;
+    refuse_above("headers", headers_bytes, config.headers_bytes_max, "bus.headers_bytes_max")?;
     Ok(raw)
 }
 

@@ -26,7 +26,7 @@ use crate::port::RawMessage;
 
 /// What a message may hold to be taken as an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default, rename_all = "camelCase")]
+#[serde(deny_unknown_fields, default)]
 pub struct CodecLimits {
     /// Largest message body, in bytes.
     pub body_bytes_max: usize,

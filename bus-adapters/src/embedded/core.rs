@@ -95,7 +95,7 @@ impl Core {
         }
         if state.seats >= self.messages_max || state.bytes + bytes > self.bytes_max {
             return Err(PublishError::Unavailable(format!(
-                "{} messages with {} bytes wait already, and the limits are {} and {} (bus.backlogMessagesMax, bus.backlogBytesMax); try again when the worker has caught up",
+                "{} messages with {} bytes wait already, and the limits are {} and {} (bus.backlog_messages_max, bus.backlog_bytes_max); try again when the worker has caught up",
                 state.seats, state.bytes, self.messages_max, self.bytes_max
             )));
         }

@@ -34,6 +34,11 @@ pub(super) struct File(SqliteConnection);
 #[derive(Debug, Clone)]
 pub(super) struct Journal(mpsc::Sender<Order>);
 
+/// A place among the orders.
+pub(super) struct Way<'a>(mpsc::Permit<'a, Order>);
+
+const CLOSED: &str = "the bus is closed";
+
 #[derive(Debug)]
 enum Order {
     Append { messages: Vec<(Seat, RawMessage)>, done: oneshot::Sender<Result<(), String>> },
@@ -146,12 +151,9 @@ async fn commit(connection: &mut SqliteConnection, batch: &[Order]) -> Result<()
 // === impl Journal ===
 
 impl Journal {
-    /// Makes messages durable and delivers them.
-    pub(super) async fn append(&self, messages: Vec<(Seat, RawMessage)>) -> Result<(), String> {
-        let (done, result) = oneshot::channel();
-        let closed = || "the embedded bus is closed".to_owned();
-        self.0.send(Order::Append { messages, done }).await.map_err(|_| closed())?;
-        result.await.map_err(|_| closed())?
+    /// Waits until an order can be given.
+    pub(super) async fn way(&self) -> Result<Way<'_>, String> {
+        self.0.reserve().await.map(Way).map_err(|_| CLOSED.to_owned())
     }
 
     /// Forgets acknowledged messages, some time soon: a crash before costs a redelivery.
@@ -165,6 +167,17 @@ impl Journal {
         if self.0.send(Order::Close(done)).await.is_ok() {
             let _ = closed.await;
         }
+    }
+}
+
+// === impl Way ===
+
+impl Way<'_> {
+    /// Makes messages durable and delivers them, also when the caller doesn't wait for it.
+    pub(super) async fn append(self, messages: Vec<(Seat, RawMessage)>) -> Result<(), String> {
+        let (done, result) = oneshot::channel();
+        self.0.send(Order::Append { messages, done });
+        result.await.map_err(|_| CLOSED.to_owned())?
     }
 }
 

@@ -17,7 +17,7 @@ use async_trait::async_trait;
 
 use self::consumer::Hold;
 use self::core::{Core, Seat};
-use self::file::{File, Journal};
+use self::file::{File, Journal, Way};
 use crate::codec::encode_kafka;
 use crate::config::BusConfig;
 use crate::outgoing::on_the_wire;
@@ -57,6 +57,14 @@ impl Bus for Embedded {
     }
 
     async fn publish(&self, messages: &[Outgoing]) -> Vec<Result<(), PublishError>> {
+        // Before seats are counted: a caller that gives up while it waits here leaves nothing behind.
+        let way = match &self.journal {
+            None => None,
+            Some(journal) => match journal.way().await {
+                Ok(way) => Some(way),
+                Err(why) => return messages.iter().map(|_| Err(PublishError::Unavailable(why.clone()))).collect(),
+            },
+        };
         let mut results = Vec::with_capacity(messages.len());
         let mut live = Vec::with_capacity(messages.len());
         let mut queued = Vec::new();
@@ -73,7 +81,7 @@ impl Bus for Embedded {
             results.push(result);
         }
         if !queued.is_empty()
-            && let Err(why) = self.append(queued.iter().map(|(_, seat, raw)| (*seat, raw.clone())).collect()).await
+            && let Err(why) = self.append(way, queued.iter().map(|(_, seat, raw)| (*seat, raw.clone())).collect()).await
         {
             for (index, ..) in &queued {
                 results[*index] = Err(PublishError::Unavailable(why.clone()));
@@ -104,9 +112,9 @@ impl Bus for Embedded {
 }
 
 impl Embedded {
-    async fn append(&self, messages: Vec<(Seat, RawMessage)>) -> Result<(), String> {
-        match &self.journal {
-            Some(journal) => journal.append(messages).await,
+    async fn append(&self, way: Option<Way<'_>>, messages: Vec<(Seat, RawMessage)>) -> Result<(), String> {
+        match way {
+            Some(way) => way.append(messages).await,
             None => {
                 self.core.accept(messages);
                 Ok(())

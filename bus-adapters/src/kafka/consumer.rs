@@ -1,12 +1,13 @@
 //! The consuming side for the runtime: a handle to the thread that polls.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::POLL;
 use super::lanes::Lanes;
 use crate::handover::Handover;
 use crate::port::{Acker, Consumer, Delivery, Token};
@@ -17,7 +18,7 @@ pub(super) struct Shared {
     lanes: Mutex<Lanes>,
     /// Something was acknowledged: a revocation may be waiting for it.
     pub(super) acknowledged: Condvar,
-    wish: AtomicU8,
+    wish: Mutex<Wish>,
     /// Something has changed that the thread must look at.
     pub(super) attention: AtomicBool,
     /// The bus is closed, or the last handle is gone.
@@ -32,6 +33,7 @@ pub(super) struct Shared {
 pub(super) enum Wish {
     Flow,
     Pause,
+    /// For good.
     Stop,
 }
 
@@ -56,7 +58,7 @@ impl Shared {
             handover: Handover::new(window_max),
             lanes: Mutex::default(),
             acknowledged: Condvar::new(),
-            wish: AtomicU8::new(0),
+            wish: Mutex::new(Wish::Flow),
             attention: AtomicBool::new(true),
             end,
             window_max,
@@ -69,10 +71,25 @@ impl Shared {
     }
 
     pub(super) fn wish(&self) -> Wish {
-        match self.wish.load(Ordering::Acquire) {
-            0 => Wish::Flow,
-            1 => Wish::Pause,
-            _ => Wish::Stop,
+        *self.wish.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_wish(&self, wanted: Wish) {
+        let mut wish = self.wish.lock().unwrap_or_else(PoisonError::into_inner);
+        if *wish != Wish::Stop {
+            *wish = wanted;
+        }
+        drop(wish);
+        self.attend();
+    }
+
+    /// Gives a full partition a moment, on the polling thread, before it is paused: pausing makes librdkafka throw away
+    /// what it has fetched.
+    pub(super) fn wait_for_room(&self, token: &Token) {
+        let full = |lanes: &mut Lanes| lanes.is_full(token, self.window_max);
+        let waited = self.acknowledged.wait_timeout_while(self.lanes(), POLL, full);
+        if waited.unwrap_or_else(PoisonError::into_inner).1.timed_out() {
+            self.attend();
         }
     }
 
@@ -116,16 +133,10 @@ impl Acker for Handle {
     }
 
     async fn stop(&self) {
-        self.shared.wish.store(2, Ordering::Release);
-        self.shared.attend();
+        self.shared.set_wish(Wish::Stop);
     }
 
     async fn pause(&self, paused: bool) {
-        // A stop is for good.
-        let _ = self
-            .shared
-            .wish
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |wish| (wish < 2).then_some(u8::from(paused)));
-        self.shared.attend();
+        self.shared.set_wish(if paused { Wish::Pause } else { Wish::Flow });
     }
 }

@@ -116,9 +116,6 @@ impl Poller {
         let (topic, partition, offset) = (received.topic(), received.partition(), received.offset());
         let mut lanes = self.shared.lanes();
         let Some((token, topic)) = lanes.delivered(topic, partition, offset) else { return };
-        if lanes.is_full(&token, self.shared.window_max) {
-            self.shared.attention.store(true, Ordering::Release);
-        }
         drop(lanes);
         let delivery = Delivery {
             message: message(received),
@@ -132,6 +129,7 @@ impl Poller {
             self.waiting.push_back(delivery);
             self.stall(true);
         }
+        self.shared.wait_for_room(&token);
     }
 
     /// Hands over what waits, in order; lets the partitions flow again when half of the room is free.

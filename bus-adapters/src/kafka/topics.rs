@@ -26,7 +26,7 @@ pub(super) fn prepare(settings: &Settings, health: &Arc<Health>, declare: bool) 
     let config = &settings.config;
     if let Some(name) = config.extra_inputs.iter().find(|name| !present.contains_key(*name)) {
         return Err(BusError::Topology(format!(
-            "topic `{name}` of `bus.extraInputs` is missing; these topics belong to others and are never made: make it, or take it from the list"
+            "topic `{name}` of `bus.extra_inputs` is missing; these topics belong to others and are never made: make it, or take it from the list"
         )));
     }
     let ours = [Channel::In, Channel::Status, Channel::Out, Channel::Dead].map(|channel| config.topic(channel));
@@ -76,7 +76,7 @@ fn make(admin: &AdminClient<Plain>, settings: &Settings, missing: &[&String]) ->
             Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
             Err((name, why)) => {
                 return Err(BusError::Topology(format!(
-                    "topic `{name}` can't be made with {} partitions and {} copies: {why}; check bus.partitions, bus.replicationFactor and the user's rights",
+                    "topic `{name}` can't be made with {} partitions and {} copies: {why}; check bus.partitions, bus.replication_factor and the user's rights",
                     config.partitions, config.replication_factor
                 )));
             }

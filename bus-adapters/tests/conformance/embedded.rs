@@ -71,7 +71,7 @@ async fn a_full_backlog_refuses_for_now_and_takes_again_when_there_is_room() {
     assert_eq!(results[0], Ok(()));
     for result in &results[1..] {
         let why = result.as_ref().expect_err("no room").to_string();
-        assert!(why.contains("FS-BUS-UNAVAILABLE") && why.contains("bus.backlogMessagesMax"), "{why}");
+        assert!(why.contains("FS-BUS-UNAVAILABLE") && why.contains("bus.backlog_messages_max"), "{why}");
     }
     let mut consumer = bus.consume().await.unwrap();
     assert_eq!(receive_until(&mut consumer, "m4").await, texts(0, 5));

@@ -1,6 +1,8 @@
 //! One suite for every driver, so that the embedded bus can't drift from the brokers it stands for, and each driver's
 //! own cases beside it.
 
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
+
 mod embedded;
 mod kafka;
 mod place;
