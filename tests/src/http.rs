@@ -50,7 +50,11 @@ impl Hr {
     }
 }
 
-async fn answer(State(hr): State<Hr>, headers: HeaderMap, body: Bytes) -> (StatusCode, [(&'static str, &'static str); 1], String) {
+async fn answer(
+    State(hr): State<Hr>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> (StatusCode, [(&'static str, &'static str); 1], String) {
     let key = headers.get("idempotency-key").map(|key| key.to_str().unwrap().to_owned()).unwrap_or_default();
     let body: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
     let account = format!("account-of-{}", body["id"].as_str().unwrap_or_default());

@@ -61,12 +61,20 @@ pub fn workload(count: usize, seed: u64) -> Workload {
     for n in 0..count {
         let employee = format!("e-{n}");
         let hired = random.random_bool(0.8);
-        let trigger = event(&format!("hired-{n}"), "com.example.employee.hired", &serde_json::json!({
-            "employeeId": employee, "name": format!("Employee {n}"),
-        }));
-        let resume = event(&format!("checked-{n}"), "com.example.background-check.completed", &serde_json::json!({
-            "employeeId": employee, "passed": hired,
-        }));
+        let trigger = event(
+            &format!("hired-{n}"),
+            "com.example.employee.hired",
+            &serde_json::json!({
+                "employeeId": employee, "name": format!("Employee {n}"),
+            }),
+        );
+        let resume = event(
+            &format!("checked-{n}"),
+            "com.example.background-check.completed",
+            &serde_json::json!({
+                "employeeId": employee, "passed": hired,
+            }),
+        );
         for message in [trigger, resume] {
             let copies = if random.random_bool(0.2) { 2 } else { 1 };
             events.extend(std::iter::repeat_n(flagstop_bus::encode_kafka(&message), copies));
@@ -84,7 +92,11 @@ pub fn workload(count: usize, seed: u64) -> Workload {
 /// A message that can't be carried out; all different, so that each is a letter of its own.
 fn junk(n: usize, random: &mut StdRng) -> RawMessage {
     let cloud_event = |data: String| {
-        let mut message = flagstop_bus::encode_kafka(&event(&format!("junk-{n}"), "com.example.employee.hired", &serde_json::json!({})));
+        let mut message = flagstop_bus::encode_kafka(&event(
+            &format!("junk-{n}"),
+            "com.example.employee.hired",
+            &serde_json::json!({}),
+        ));
         message.body = Bytes::from(data);
         message
     };

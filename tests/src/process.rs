@@ -32,7 +32,15 @@ impl WorkerProcess {
     /// Starts `flagstop worker`; what it says goes to the test's standard error.
     #[must_use]
     pub fn start(args: &[&str]) -> Self {
-        Self(Command::new(flagstop()).arg("worker").args(args).stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap())
+        Self(
+            Command::new(flagstop())
+                .arg("worker")
+                .args(args)
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .spawn()
+                .unwrap(),
+        )
     }
 
     /// Sends a signal by name: `KILL`, `STOP`, `CONT`, `TERM`.

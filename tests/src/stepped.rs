@@ -12,8 +12,7 @@ use flagstop_store::port::{
     Store, Verdict,
 };
 use flagstop_store::rows::{
-    DeadLetter, DefinitionNumber, DefinitionRow, EffectLease, InstanceSummary, JournalRow, Meeting, NewParked,
-    WorkerId,
+    DeadLetter, DefinitionNumber, DefinitionRow, EffectLease, InstanceSummary, JournalRow, Meeting, NewParked, WorkerId,
 };
 use tokio::sync::{Notify, Semaphore};
 

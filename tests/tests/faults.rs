@@ -73,8 +73,8 @@ async fn onboardings_survive(bus_url: &str) {
     let half = messages.len() / 2;
     send(&*bus, &messages[..half]).await;
 
-    let store = flagstop_store::open(&postgres(), &StoreConfig { schema: name.clone(), ..StoreConfig::default() });
-    let store = store.await.unwrap();
+    let store_config = StoreConfig { schema: name.clone(), ..StoreConfig::default() };
+    let store = flagstop_store::open(&postgres(), &store_config).await.unwrap();
     until(&store, "some are done and most are not", |completed, _| completed > EMPLOYEES / 20).await;
     workers[0].signal("KILL");
     workers[1].signal("STOP");
@@ -122,7 +122,10 @@ async fn onboardings_survive(bus_url: &str) {
             assert_eq!(output["account"], format!("account-of-{}", it.employee), "{it:?}");
         }
     }
-    check_emitted(&seen.out.lock().await, expected.iter().filter(|it| it.hired).map(|it| it.employee.clone()).collect());
+    check_emitted(
+        &seen.out.lock().await,
+        expected.iter().filter(|it| it.hired).map(|it| it.employee.clone()).collect(),
+    );
     check_calls(&hr);
     assert_eq!(letters(&seen).await.len(), junk, "each junk message is one dead letter, and nothing else is");
     assert_eq!(store.list_dead_letters(0).await.unwrap().len(), junk);
@@ -170,8 +173,7 @@ async fn until(store: &Arc<dyn Store>, what: &str, check: impl Fn(usize, usize) 
     let start = Instant::now();
     loop {
         let all = store.list_instances(&InstanceFilter::default()).await.unwrap();
-        let completed =
-            all.iter().filter(|it| it.status == flagstop_engine::api::Phase::Completed as i16).count();
+        let completed = all.iter().filter(|it| it.status == flagstop_engine::api::Phase::Completed as i16).count();
         if check(completed, all.len()) {
             return;
         }
@@ -179,7 +181,11 @@ async fn until(store: &Arc<dyn Store>, what: &str, check: impl Fn(usize, usize) 
             start.elapsed() < Duration::from_secs(60),
             "did not happen: {what}; {completed} of {} completed; open: {:?}",
             all.len(),
-            all.iter().filter(|it| it.ended_us.is_none()).map(|it| (it.id, it.status, it.revision)).take(10).collect::<Vec<_>>()
+            all.iter()
+                .filter(|it| it.ended_us.is_none())
+                .map(|it| (it.id, it.status, it.revision))
+                .take(10)
+                .collect::<Vec<_>>()
         );
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
@@ -199,7 +205,10 @@ async fn letters(seen: &Seen) -> HashSet<(Vec<u8>, Vec<u8>)> {
         .map(|message| {
             assert!(!header(message, "flagstop-reason").is_empty(), "a letter says why");
             assert!(header(message, "flagstop-code").starts_with(b"FS-"), "a letter has a code");
-            (header(message, "flagstop-code"), [&message.body[..], &header(message, "ce_id"), &header(message, "ce_type")].concat())
+            (
+                header(message, "flagstop-code"),
+                [&message.body[..], &header(message, "ce_id"), &header(message, "ce_type")].concat(),
+            )
         })
         .collect()
 }

@@ -129,7 +129,9 @@ async fn d13_a_stream_that_the_broker_refuses_is_set_aside_and_the_others_go_on(
     let (_worker, bus, _) = scene.worker(Options { relay_refusals_max: 2, ..Options::default() }).await;
     let refused = InstanceId::of_trigger("/tests", "note-1", "t", "noted");
     let subject = refused.to_string();
-    bus.refuse(move |message| matches!(&message.content, Content::Event(event) if event.subject.as_deref() == Some(&subject)));
+    bus.refuse(
+        move |message| matches!(&message.content, Content::Event(event) if event.subject.as_deref() == Some(&subject)),
+    );
     for n in 1..=20 {
         bus.deliver_event(&note(n));
     }
@@ -182,8 +184,13 @@ async fn bad_messages_become_dead_letters_and_the_worker_goes_on() {
     scene.deploy(NOTED).await;
     let (_worker, bus, _) = scene.worker(Options::default()).await;
     let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
-    let with_body = |id: &str, body: String| RawMessage { body: Bytes::from(body), ..flagstop_bus::encode_kafka(&event(id, "t.note", &json!({}))) };
-    let command = |id: &str, data: serde_json::Value| flagstop_bus::encode_kafka(&event(id, "io.flagstop.command.start.v1", &data));
+    let with_body = |id: &str, body: String| RawMessage {
+        body: Bytes::from(body),
+        ..flagstop_bus::encode_kafka(&event(id, "t.note", &json!({})))
+    };
+    let command = |id: &str, data: serde_json::Value| {
+        flagstop_bus::encode_kafka(&event(id, "io.flagstop.command.start.v1", &data))
+    };
     let bad = [
         ("FS-EVENT-NOT-CLOUDEVENT", RawMessage { body: Bytes::from_static(b"hello"), ..RawMessage::default() }),
         ("FS-EVENT-NOT-JSON", with_body("b1", "{oops".into())),
@@ -201,7 +208,9 @@ async fn bad_messages_become_dead_letters_and_the_worker_goes_on() {
     assert_eq!(letters.len(), bad.len());
     for (code, message) in &bad {
         let letter = letters.iter().find(|letter| letter.code == *code && letter.body == message.body);
-        let letter = letter.unwrap_or_else(|| panic!("no letter {code}; there are {:?}", letters.iter().map(|l| (&l.code, &l.reason)).collect::<Vec<_>>()));
+        let letter = letter.unwrap_or_else(|| {
+            panic!("no letter {code}; there are {:?}", letters.iter().map(|l| (&l.code, &l.reason)).collect::<Vec<_>>())
+        });
         assert!(letter.reason.len() > 20, "{code} says what to do: {}", letter.reason);
     }
     eventually("all are published", async || bus.published_raw(Channel::Dead).len() == bad.len()).await;

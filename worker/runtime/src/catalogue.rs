@@ -26,10 +26,12 @@ pub(crate) struct Route {
 }
 
 /// All definitions of one catalogue version. Immutable: a new version is a new catalogue.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Catalogue {
     /// Negative verdicts rest on it (PROTOCOL D5).
     pub(crate) version: i64,
+    /// Every deployed definition is compiled. While not, no message may be judged here (PROTOCOL D5, D16).
+    pub(crate) whole: bool,
     last: DefinitionNumber,
     by_number: HashMap<DefinitionNumber, Arc<Deployed>>,
     newest: HashMap<(String, String), Arc<Deployed>>,
@@ -37,6 +39,20 @@ pub(crate) struct Catalogue {
     starts: HashMap<Option<String>, Vec<Arc<Deployed>>>,
     /// All distinct listen filters of all versions: by constant type, and those without one.
     waits: HashMap<Option<String>, Vec<(DefinitionNumber, usize)>>,
+}
+
+impl Default for Catalogue {
+    fn default() -> Self {
+        Self {
+            version: 0,
+            whole: true,
+            last: 0,
+            by_number: HashMap::new(),
+            newest: HashMap::new(),
+            starts: HashMap::new(),
+            waits: HashMap::new(),
+        }
+    }
 }
 
 impl Catalogue {
@@ -85,6 +101,7 @@ impl Catalogue {
     fn extended(&self, version: i64, rows: Vec<DefinitionRow>, limits: &Limits) -> Self {
         let mut next = Self {
             version,
+            whole: self.whole,
             last: self.last,
             by_number: self.by_number.clone(),
             newest: self.newest.clone(),
@@ -95,13 +112,16 @@ impl Catalogue {
             next.last = next.last.max(row.number);
             match Plan::compile(&row.source, limits) {
                 Ok(plan) => next.add(Arc::new(Deployed { number: row.number, plan })),
-                Err(why) => tracing::error!(
-                    namespace = row.namespace,
-                    name = row.name,
-                    version = row.version,
-                    "this build can't compile a deployed definition; its instances are left to other workers: {}",
-                    why.render(&row.name, &String::from_utf8_lossy(&row.source))
-                ),
+                Err(why) => {
+                    next.whole = false;
+                    tracing::error!(
+                        namespace = row.namespace,
+                        name = row.name,
+                        version = row.version,
+                        "this build can't compile a deployed definition and takes no messages any more; use the build that deployed it: {}",
+                        why.render(&row.name, &String::from_utf8_lossy(&row.source))
+                    );
+                }
             }
         }
         for deployed in next.newest.values() {

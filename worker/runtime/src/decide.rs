@@ -15,10 +15,9 @@ use flagstop_store::rows::{DefinitionNumber, MailRow, Meeting, NewMail, NewParke
 
 use crate::catalogue::{Catalogue, Deployed, Route};
 use crate::codec::{Mail, decode_event, encode_event, raw};
-use crate::counters::{Counters, add};
-use crate::intake::{Item, Message, Poke, Says, StartCommand};
+use crate::counters::add;
+use crate::intake::{Item, Message, Poke, Says, Shared, StartCommand};
 use crate::letters::letter;
-use crate::options::Options;
 use crate::work::{Folded, Refused, Work};
 
 /// What a batch will do.
@@ -46,8 +45,7 @@ pub(crate) struct Decided {
 /// What the decision rests on besides the batch.
 pub(crate) struct Ground<'a> {
     pub(crate) catalogue: &'a Catalogue,
-    pub(crate) options: &'a Options,
-    pub(crate) counters: &'a Counters,
+    pub(crate) shared: &'a Shared,
     pub(crate) env: Env<'a>,
 }
 
@@ -110,12 +108,12 @@ pub(crate) fn decide(ground: Ground<'_>, items: &[Item], routes: &[Route], loade
                     }
                 }
                 Says::Junk(letter) => {
-                    add(&decider.ground.counters.dead_letters, 1);
+                    add(&decider.ground.shared.counters.dead_letters, 1);
                     let group = Group { dead: vec![(**letter).clone()], ..Group::default() };
                     decider.stand_alone(index, group);
                 }
                 Says::Status => {
-                    add(&decider.ground.counters.unheard, 1);
+                    add(&decider.ground.shared.counters.unheard, 1);
                     decider.decision.done.push(index);
                 }
             },
@@ -154,7 +152,7 @@ impl Decider<'_> {
     /// Is this the message's first time? A duplicate is done; a copy within the batch waits for the first one's outcome.
     fn fresh(&mut self, index: usize, key: Hash16, keys: &[Hash16]) -> bool {
         if self.seen.contains(&key) {
-            add(&self.ground.counters.duplicates, 1);
+            add(&self.ground.shared.counters.duplicates, 1);
             self.decision.relook.extend(keys);
             self.decision.done.push(index);
             return false;
@@ -191,7 +189,7 @@ impl Decider<'_> {
         work.group.mail.push(row.id);
         match mail {
             Mail::Start { input, cause } => {
-                let Ok(input) = value::parse_json(input.get().as_bytes(), &self.ground.options.engine) else {
+                let Ok(input) = value::parse_json(input.get().as_bytes(), &self.ground.shared.options.engine) else {
                     tracing::error!(instance = %row.instance, "a start in the mailbox has unreadable input");
                     return;
                 };
@@ -234,24 +232,33 @@ impl Decider<'_> {
     }
 
     fn stored_event(&self, bytes: &[u8]) -> Result<Arc<Event>, String> {
-        let event = decode_event(bytes, &self.ground.options.codec).map_err(|e| e.to_string())?;
-        Event::parse(event, &self.ground.options.engine).map(Arc::new).map_err(|e| e.to_string())
+        let event = decode_event(bytes, &self.ground.shared.options.codec).map_err(|e| e.to_string())?;
+        Event::parse(event, &self.ground.shared.options.engine).map(Arc::new).map_err(|e| e.to_string())
     }
 
     fn poke(&mut self, index: usize, instance: InstanceId, poke: &Poke) {
         if !self.works.contains_key(&instance) {
+            if let Poke::Timer { slot } = poke {
+                self.ground.shared.refused.remember((instance, *slot, Hash16::of("timer", &[])));
+            }
             self.decision.done.push(index);
             return;
         }
         let applied = match poke {
             Poke::Drain => !self.works[&instance].group.mail.is_empty(),
-            Poke::Timer { slot } => self.apply(instance, Stimulus::Timer { slot: *slot }).is_ok(),
+            Poke::Timer { slot } => {
+                let applied = self.apply(instance, Stimulus::Timer { slot: *slot }).is_ok();
+                if !applied {
+                    self.ground.shared.refused.remember((instance, *slot, Hash16::of("timer", &[])));
+                }
+                applied
+            }
             Poke::Effect { lease, outcome } => {
                 let stimulus = Stimulus::Effect { slot: lease.slot, outcome: outcome.clone() };
                 let applied = self.apply(instance, stimulus).is_ok();
                 match self.works.get_mut(&instance) {
                     Some(work) if applied => work.group.fences.push(*lease),
-                    _ => add(&self.ground.counters.late_results, 1),
+                    _ => add(&self.ground.shared.counters.late_results, 1),
                 }
                 applied
             }
@@ -264,8 +271,8 @@ impl Decider<'_> {
     }
 
     fn meeting(&mut self, instance: InstanceId, meeting: &Meeting) -> bool {
-        // Two waiters may have met the same parked event: the first takes it.
-        if !self.taken.insert(meeting.parked) {
+        // Two waiters may have met the same parked event: the first that takes it has it.
+        if self.taken.contains(&meeting.parked) {
             return false;
         }
         let event = match self.stored_event(&meeting.event) {
@@ -275,9 +282,18 @@ impl Decider<'_> {
                 return false;
             }
         };
-        let applied = self.apply(instance, Stimulus::Event { slot: meeting.slot, event }).is_ok();
+        // The wait may have moved to another slot since the look.
+        let slot = match self.works.get(&instance) {
+            Some(work) => work.projection().bookmarks.iter().find(|b| b.key == meeting.key).map(|b| b.slot),
+            None => None,
+        };
+        let Some(slot) = slot else { return false };
+        let applied = self.apply(instance, Stimulus::Event { slot, event }).is_ok();
         if let Some(work) = self.works.get_mut(&instance).filter(|_| applied) {
             work.group.claims.push(meeting.parked);
+            self.taken.insert(meeting.parked);
+        } else {
+            self.ground.shared.refused.remember((instance, slot, meeting.parked));
         }
         applied
     }
@@ -389,11 +405,11 @@ impl Decider<'_> {
         let &Arrival { index, key, event, route, .. } = arrival;
         if route.keys.is_empty() {
             // Final: the catalogue is as new as the snapshot that was loaded (PROTOCOL D5).
-            add(&self.ground.counters.unheard, 1);
+            add(&self.ground.shared.counters.unheard, 1);
             self.decision.done.push(index);
             return;
         }
-        add(&self.ground.counters.parked, 1);
+        add(&self.ground.shared.counters.parked, 1);
         let park = self.parked(key, event, &route.keys);
         self.stand_alone(index, Group { inbox: vec![key], park, ..Group::default() });
     }
@@ -403,12 +419,12 @@ impl Decider<'_> {
             return Vec::new();
         }
         let bytes = encode_event(event.envelope());
-        let expires_us = self.ground.env.now_us + i64::from(self.ground.options.parked_hours) * 3_600_000_000;
+        let expires_us = self.ground.env.now_us + i64::from(self.ground.shared.options.parked_hours) * 3_600_000_000;
         let row = |key: &Hash16| NewParked {
             id: Hash16::of("flagstop/parked", &[message.0.as_bytes(), key.0.as_bytes()]),
             key: *key,
             message,
-            event_type: event.envelope().ty.clone(),
+            event_type: event.envelope().ty.replace('\0', "\u{fffd}"),
             expires_us,
             event: bytes.clone(),
         };
@@ -430,7 +446,7 @@ impl Decider<'_> {
             return self.set_aside(index, key, message, "FS-DEFINITION-UNKNOWN", reason);
         };
         let text = command.input.as_ref().map_or("null", |input| input.get());
-        let input = match value::parse_json(text.as_bytes(), &self.ground.options.engine) {
+        let input = match value::parse_json(text.as_bytes(), &self.ground.shared.options.engine) {
             Ok(input) => input,
             Err(why) => return self.set_aside(index, key, message, "FS-COMMAND-INVALID", why.to_string()),
         };
@@ -457,14 +473,13 @@ impl Decider<'_> {
     }
 
     fn set_aside(&mut self, index: usize, key: Hash16, message: &Message, code: &str, reason: String) {
-        add(&self.ground.counters.dead_letters, 1);
-        let dead = vec![letter(&message.delivery, code, reason)];
+        add(&self.ground.shared.counters.dead_letters, 1);
+        let dead = vec![letter(&message.delivery, code, &reason)];
         self.stand_alone(index, Group { inbox: vec![key], dead, ..Group::default() });
     }
 
     /// A message on which the engine panics is a defect of ours; the instance is as it was, the others go on.
     fn poison(&mut self, index: usize, key: Hash16, instance: InstanceId, message: &Message, why: &str) {
-        tracing::error!(%instance, message = ?key, "the engine panicked; the message is set aside: {why}");
         if self.works.get(&instance).is_some_and(Work::is_new) {
             self.works.remove(&instance);
         }
@@ -488,7 +503,12 @@ impl Decider<'_> {
             return Err(Refused::Rejected(Rejected::NotWaiting));
         };
         let before = work.projection().bookmarks.clone();
-        work.apply(stimulus, &self.ground.env)?;
+        if let Err(why) = work.apply(stimulus, &self.ground.env) {
+            if let Refused::Panicked(why) = &why {
+                tracing::error!(%instance, "the engine panicked, a defect of Flagstop; the instance stays as it was: {why}");
+            }
+            return Err(why);
+        }
         for gone in before {
             if let Some(waits) = self.waiters.get_mut(&gone.key) {
                 waits.remove(&(instance, gone.slot));

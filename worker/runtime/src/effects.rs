@@ -10,7 +10,6 @@ use std::time::Duration;
 use flagstop_engine::api::{Effect, EffectOutcome, HttpRequest, Request};
 use flagstop_schemas::InstanceId;
 use flagstop_store::rows::EffectLease;
-use tokio::sync::mpsc::Sender;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -29,7 +28,6 @@ pub(crate) struct Effects {
     /// still here is not started twice, and its result counts under the new lease.
     known: Mutex<HashMap<(InstanceId, i64), i32>>,
     places: Arc<Semaphore>,
-    results: Sender<(InstanceId, Poke)>,
     client: reqwest::Client,
     tasks: TaskTracker,
 }
@@ -37,7 +35,9 @@ pub(crate) struct Effects {
 impl Effects {
     /// # Errors
     /// When no HTTP client can be made.
-    pub(crate) fn new(shared: Arc<Shared>, results: Sender<(InstanceId, Poke)>) -> Result<Self, String> {
+    pub(crate) fn new(shared: Arc<Shared>) -> Result<Self, String> {
+        // Fails when there is one already, which is as good.
+        let _installed = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .timeout(Duration::from_millis(shared.options.http_timeout_ms))
@@ -50,7 +50,6 @@ impl Effects {
             waiting: Mutex::default(),
             arrived: Notify::new(),
             known: Mutex::default(),
-            results,
             client,
             tasks: TaskTracker::new(),
         })
@@ -75,9 +74,27 @@ impl Effects {
         self.shared.options.effects_waiting_max.saturating_sub(lock(&self.waiting).len())
     }
 
-    /// Is it waiting or in flight here?
-    pub(crate) fn knows(&self, lease: &EffectLease) -> bool {
-        lock(&self.known).contains_key(&(lease.instance, lease.slot))
+    /// Is it waiting or in flight here? Then its result counts under this newest lease.
+    pub(crate) fn renew(&self, lease: &EffectLease) -> bool {
+        match lock(&self.known).get_mut(&(lease.instance, lease.slot)) {
+            Some(epoch) => {
+                *epoch = (*epoch).max(lease.epoch);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Its result is applied, or will never count: it is no longer this worker's business.
+    pub(crate) fn forget(&self, lease: &EffectLease) {
+        lock(&self.known).remove(&(lease.instance, lease.slot));
+    }
+
+    /// Gives up those that wait for a place: the drain leaves them to others.
+    pub(crate) fn drop_waiting(&self) {
+        for (lease, _) in lock(&self.waiting).drain(..) {
+            self.forget(&lease);
+        }
     }
 
     /// Nothing waits and nothing is in flight.
@@ -105,11 +122,11 @@ impl Effects {
             self.tasks.spawn(async move {
                 let outcome = effects.carry_out(effect).await;
                 add(&effects.shared.counters.effects, 1);
-                drop(place);
-                let epoch = lock(&effects.known).remove(&(lease.instance, lease.slot)).unwrap_or(lease.epoch);
+                let epoch = lock(&effects.known).get(&(lease.instance, lease.slot)).copied().unwrap_or(lease.epoch);
                 let lease = EffectLease { epoch, ..lease };
-                // The receiver is gone only when the worker leaves at once: then others adopt the effect.
-                let _gone = effects.results.send((lease.instance, Poke::Effect { lease, outcome })).await;
+                effects.shared.pokes.put(lease.instance, Poke::Effect { lease, outcome }).await;
+                // Only now: while the lanes are behind, no more calls are made.
+                drop(place);
             });
         }
     }

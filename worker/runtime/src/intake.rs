@@ -88,7 +88,7 @@ impl Says {
 
 /// Reads a delivery. Never fails: what can't be read becomes a dead letter.
 pub(crate) fn read(delivery: &Delivery, options: &Options) -> Says {
-    let junk = |code: &str, reason: String| Says::Junk(Box::new(letter(delivery, code, reason)));
+    let junk = |code: &str, reason: String| Says::Junk(Box::new(letter(delivery, code, &reason)));
     let event = match flagstop_bus::decode(&delivery.message, &options.codec) {
         Ok(event) => event,
         Err(why) => return junk(why.code(), why.to_string()),
@@ -147,10 +147,14 @@ pub(crate) struct Shared {
     pub(crate) journal_grew: tokio::sync::Notify,
     /// Unpublished events are older than the watermark: no new messages (PROTOCOL D13).
     pub(crate) behind: std::sync::atomic::AtomicBool,
+    /// The catalogue's version in the store, as of the last sign of life.
+    pub(crate) deployed: std::sync::atomic::AtomicI64,
     /// How far the database's clock is ahead of this machine's, in microseconds.
     pub(crate) clock_ahead_us: std::sync::atomic::AtomicI64,
-    /// A commit's outcome was unknown: effects may be ours without our knowing (PROTOCOL D11).
-    pub(crate) doubt: std::sync::atomic::AtomicBool,
+    /// The lanes' entrances.
+    pub(crate) pokes: crate::pokes::Pokes,
+    /// What instances refused a moment ago.
+    pub(crate) refused: crate::refused::Refused,
     /// The shards that this worker holds now.
     pub(crate) shards: tokio::sync::watch::Sender<Vec<i16>>,
 }

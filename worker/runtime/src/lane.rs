@@ -2,12 +2,13 @@
 //!
 //! It must never acknowledge before the commit and the look, and never give up an item: what conflicts is decided again.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use flagstop_bus::port::{Acker, Delivery, Token};
-use flagstop_engine::api::Env;
+use flagstop_engine::api::{EffectOutcome, Env};
 use flagstop_schemas::InstanceId;
 use flagstop_store::port::StoreError;
 use flagstop_store::port::{Batch, Group, LoadRequest, Loaded, LookRequest, Verdict};
@@ -20,22 +21,23 @@ use crate::catalogue::{Catalogue, Route};
 use crate::counters::add;
 use crate::decide::{Decided, Decision, Ground, decide};
 use crate::effects::Effects;
-use crate::intake::{Item, Poke, Says, Shared, message};
+use crate::intake::{Item, Message, Poke, Says, Shared, message};
 use crate::letters::letter;
 
 /// Pauses between tries of a store that does not answer.
 const STORE_RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
-/// Where all lanes take their items from.
-pub(crate) struct Inflow {
-    pub(crate) deliveries: Receiver<Vec<Delivery>>,
-    pub(crate) pokes: Receiver<(InstanceId, Poke)>,
-}
+/// How often a whole batch may be refused before it is halved.
+const REFUSALS_MAX: u32 = 2;
+/// Longest sleep of a lane with nothing to do.
+const IDLE: Duration = Duration::from_millis(20);
 
-/// One of the workers' lanes.
+/// One of the worker's lanes. What belongs together comes through the same lane: messages with the same order key, and
+/// pokes to the same instance.
 pub(crate) struct Lane {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) inflow: Arc<tokio::sync::Mutex<Inflow>>,
+    pub(crate) deliveries: Receiver<Vec<Delivery>>,
+    pub(crate) pokes: Receiver<(InstanceId, Poke)>,
     pub(crate) acker: Arc<dyn Acker>,
     pub(crate) effects: Arc<Effects>,
     /// Stop taking messages, finish what is there.
@@ -57,51 +59,49 @@ struct Aftermath {
 
 impl Lane {
     /// Runs until the drain is over: no messages any more, and no pokes either.
-    pub(crate) async fn run(self) {
+    pub(crate) async fn run(mut self) {
         while let Some(items) = self.take().await {
+            let abandon = self.abandon.clone();
             tokio::select! {
                 () = self.process(items) => {}
-                () = self.abandon.cancelled() => return,
+                () = abandon.cancelled() => return,
             }
         }
     }
 
     /// Waits for items: pokes first, they finish what has begun. `None`: drained.
-    async fn take(&self) -> Option<Vec<Item>> {
+    async fn take(&mut self) -> Option<VecDeque<Item>> {
         let max = self.shared.options.batch_max;
-        let mut inflow = self.inflow.lock().await;
-        let mut items = Vec::new();
+        let mut items = VecDeque::new();
         while items.len() < max
-            && let Ok((instance, poke)) = inflow.pokes.try_recv()
+            && let Ok((instance, poke)) = self.pokes.try_recv()
         {
-            items.push(Item::Poke(instance, poke));
+            items.push_back(Item::Poke(instance, poke));
         }
         let mut deliveries = Vec::new();
         let open = self.is_open();
         if open {
             while items.len() + deliveries.len() < max
-                && let Ok(more) = inflow.deliveries.try_recv()
+                && let Ok(more) = self.deliveries.try_recv()
             {
                 deliveries.extend(more);
             }
         }
         if items.is_empty() && deliveries.is_empty() {
-            let Inflow { deliveries: from_bus, pokes } = &mut *inflow;
             tokio::select! {
-                poke = pokes.recv() => {
+                poke = self.pokes.recv() => {
                     let (instance, poke) = poke?;
-                    items.push(Item::Poke(instance, poke));
+                    items.push_back(Item::Poke(instance, poke));
                 }
-                Some(more) = from_bus.recv(), if open => deliveries.extend(more),
+                Some(more) = self.deliveries.recv(), if open => deliveries.extend(more),
                 // Room for effects may come back without a poke; the drain may have begun.
-                () = tokio::time::sleep(Duration::from_millis(20)) => {
-                    if self.drain.is_cancelled() && self.effects.is_idle() && pokes.is_empty() {
+                () = tokio::time::sleep(IDLE) => {
+                    if self.drain.is_cancelled() && self.effects.is_idle() && self.pokes.is_empty() {
                         return None;
                     }
                 }
             }
         }
-        drop(inflow);
         add(&self.shared.counters.messages, deliveries.len());
         items.extend(deliveries.into_iter().map(|delivery| message(delivery, &self.shared.options)));
         Some(items)
@@ -109,46 +109,49 @@ impl Lane {
 
     /// May new messages be taken?
     fn is_open(&self) -> bool {
-        !self.drain.is_cancelled() && self.effects.has_room() && !self.shared.behind.load(Ordering::Relaxed)
+        !self.drain.is_cancelled()
+            && self.effects.has_room()
+            && !self.shared.behind.load(Ordering::Relaxed)
+            && self.shared.catalogues.current().whole
     }
 
-    /// Works on items until each is done, with all that follows from them at once.
-    async fn process(&self, mut items: Vec<Item>) {
-        let mut round = 0;
+    /// Works on items until each is done, with all that follows from them at once; never more than a batch at a time.
+    async fn process(&self, mut items: VecDeque<Item>) {
+        let mut fruitless = 0;
         while !items.is_empty() {
-            if round > self.shared.options.conflict_rounds_quick {
-                let pause_ms = rand::rng().random_range(1..=20 * u64::from(round.min(10)));
+            if fruitless > self.shared.options.conflict_rounds_quick {
+                let pause_ms = rand::rng().random_range(1..=20 * u64::from(fruitless.min(10)));
                 tokio::time::sleep(Duration::from_millis(pause_ms)).await;
             }
-            let after = self.round(items).await;
-            items = after.next;
+            let batch = items.drain(..items.len().min(self.shared.options.batch_max)).collect();
+            let after = self.round(batch).await;
+            fruitless = if after.committed { 0 } else { fruitless + 1 };
+            items.extend(after.next);
             for item in after.alone {
-                items.extend(Box::pin(self.round(vec![item])).await.next);
+                items.extend(self.round(vec![item]).await.next);
             }
-            round += 1;
         }
     }
 
     async fn round(&self, items: Vec<Item>) -> Aftermath {
         let (catalogue, routes, loaded) = self.load(&items).await;
-        let now_us = loaded.now_us;
-        let decision = {
-            let env = Env {
-                now_us,
-                seed: rand::rng().random(),
-                secrets: &self.shared.secrets.by_name,
-                limits: &self.shared.options.engine,
-            };
-            let ground =
-                Ground { catalogue: &catalogue, options: &self.shared.options, counters: &self.shared.counters, env };
-            decide(ground, &items, &routes, loaded)
+        let env = Env {
+            now_us: loaded.now_us,
+            seed: rand::rng().random(),
+            secrets: &self.shared.secrets.by_name,
+            limits: &self.shared.options.engine,
         };
+        let ground = Ground { catalogue: &catalogue, shared: &self.shared, env };
+        // A batch of long workflows must not keep the heartbeat and the relay from their thread.
+        let decision = tokio::task::block_in_place(|| decide(ground, &items, &routes, loaded));
         let mut after = self.commit(items, &routes, decision).await;
         if after.committed {
             self.shared.journal_grew.notify_one();
         }
         for meeting in self.look(&after.look).await {
-            after.next.push(Item::Poke(meeting.instance, Poke::Meeting(meeting)));
+            if !self.shared.refused.knows(&(meeting.instance, meeting.slot, meeting.parked)) {
+                after.next.push(Item::Poke(meeting.instance, Poke::Meeting(meeting)));
+            }
         }
         if !after.acks.is_empty() {
             self.acker.ack(&after.acks).await;
@@ -178,7 +181,7 @@ impl Lane {
         let mut after = Aftermath::default();
         after.look.parked.extend(decision.relook);
         for index in decision.done {
-            after.done(items[index].take());
+            after.done(items[index].take(), &self.effects);
         }
         after.next.extend(decision.later.into_iter().filter_map(|index| items[index].take()));
         if decision.groups.is_empty() {
@@ -187,15 +190,7 @@ impl Lane {
         let mut decided = decision.groups;
         let groups = decided.iter_mut().map(|each| std::mem::take(&mut each.group)).collect();
         let batch = Batch { worker: Some(self.shared.worker), groups };
-        let commit = || async {
-            let outcome = self.shared.store.commit(&batch).await;
-            if outcome.is_err() {
-                // What was written, if it was, now looks like somebody else's: the recovery finds our effects.
-                self.shared.doubt.store(true, Ordering::Relaxed);
-            }
-            outcome
-        };
-        let verdicts = self.until_reached("commit", commit).await;
+        let verdicts = self.commit_groups(&batch).await;
         add(&self.shared.counters.batches, 1);
         for ((decided, group), verdict) in decided.into_iter().zip(&batch.groups).zip(verdicts) {
             let mine: Vec<(Item, &Route)> =
@@ -203,6 +198,34 @@ impl Lane {
             self.settle(decided, group, verdict, mine, &mut after);
         }
         after
+    }
+
+    /// Commits, again and again while the outcome is unknown (D11). A batch that the store keeps refusing is halved until
+    /// the culprit stands alone (D20).
+    async fn commit_groups(&self, batch: &Batch) -> Vec<Verdict> {
+        let mut refusals = 0;
+        let mut pause = STORE_RETRY.0;
+        let why = loop {
+            match self.shared.store.commit(batch).await {
+                Ok(verdicts) => return verdicts,
+                Err(StoreError::Failed(why)) if refusals == REFUSALS_MAX => break why,
+                Err(why) => {
+                    refusals += u32::from(matches!(why, StoreError::Failed(_)));
+                    tracing::warn!("the store's commit failed, tried again in {pause:?}: {why}");
+                }
+            }
+            pause = rest(pause).await;
+        };
+        if batch.groups.len() <= 1 {
+            return vec![Verdict::Failed(why); batch.groups.len()];
+        }
+        let (first, second) = batch.groups.split_at(batch.groups.len() / 2);
+        let mut verdicts = Vec::new();
+        for half in [first, second] {
+            let half = Batch { worker: batch.worker, groups: half.to_vec() };
+            verdicts.extend(Box::pin(self.commit_groups(&half)).await);
+        }
+        verdicts
     }
 
     fn settle(
@@ -222,7 +245,7 @@ impl Lane {
                         Item::Message(message) if message.says.key().is_some_and(|key| keys.contains(&key)) => {
                             add(&self.shared.counters.duplicates, 1);
                             after.look.parked.extend(&route.keys);
-                            after.done(Some(item));
+                            after.done(Some(item), &self.effects);
                         }
                         _ => after.next.push(item),
                     }
@@ -233,6 +256,7 @@ impl Lane {
                     match &item {
                         Item::Poke(_, Poke::Effect { lease, .. }) if leases.contains(lease) => {
                             add(&self.shared.counters.late_results, 1);
+                            self.effects.forget(lease);
                         }
                         _ => after.next.push(item),
                     }
@@ -258,11 +282,19 @@ impl Lane {
             add(&self.shared.counters.transitions, 1);
         }
         for (item, _) in mine {
-            after.done(Some(item));
+            after.done(Some(item), &self.effects);
         }
         after.look.parked.extend(group.park.iter().map(|parked| parked.key));
         after.look.bookmarks.extend(decided.bookmarked);
-        after.next.extend(group.post.iter().map(|mail| Item::Poke(mail.instance, Poke::Drain)));
+        for mail in &group.post {
+            // A letter to itself is long work that was cut: the others have their turn first (PROTOCOL D18). When there is
+            // no place, the recovery finds it.
+            if decided.instance == Some(mail.instance) {
+                let _no_place = self.shared.pokes.try_put(mail.instance, Poke::Drain);
+            } else {
+                after.next.push(Item::Poke(mail.instance, Poke::Drain));
+            }
+        }
         if let Some(instance) = decided.instance {
             for effect in decided.effects {
                 let lease = EffectLease { instance, slot: effect.slot, epoch: 1 };
@@ -276,18 +308,25 @@ impl Lane {
         let alone = mine.len() == 1;
         for (item, _) in mine {
             match item {
+                Item::Message(Message { says: Says::Junk(letter), delivery }) => {
+                    // A letter that can't be stored goes without what the transport said, and never round again.
+                    tracing::error!(code = letter.code, origin = %delivery.origin, "a dead letter can't be stored: {reason}");
+                    after.acks.push(delivery.token);
+                }
                 Item::Message(mut message) if alone => {
                     let code = "FS-STORE-REFUSED";
                     let why = format!("what this message leads to can't be stored: {reason}");
-                    message.says = Says::Junk(Box::new(letter(&message.delivery, code, why)));
+                    message.says = Says::Junk(Box::new(letter(&message.delivery, code, &why)));
                     after.next.push(Item::Message(message));
                 }
-                Item::Poke(instance, Poke::Effect { lease, .. }) if alone => {
+                Item::Poke(instance, Poke::Effect { lease, outcome }) if alone => {
                     tracing::error!(%instance, "the result of a side effect can't be stored: {reason}");
-                    let outcome = flagstop_engine::api::EffectOutcome::NoAnswer {
-                        reason: format!("the answer can't be stored: {reason}"),
-                    };
-                    after.next.push(Item::Poke(instance, Poke::Effect { lease, outcome }));
+                    let reason = "the answer can't be stored; see the worker's log".to_owned();
+                    let unstorable = matches!(outcome, EffectOutcome::NoAnswer { .. });
+                    if !unstorable {
+                        let outcome = EffectOutcome::NoAnswer { reason };
+                        after.next.push(Item::Poke(instance, Poke::Effect { lease, outcome }));
+                    }
                 }
                 Item::Poke(instance, poke) if alone => {
                     tracing::error!(%instance, ?poke, "can't be stored, left as it is: {reason}");
@@ -305,7 +344,7 @@ impl Lane {
         self.until_reached("look", || self.shared.store.look(request)).await
     }
 
-    /// Repeats a call until the store answers: a commit whose outcome is unknown is settled by doing it again (D11).
+    /// Repeats a call until the store answers.
     async fn until_reached<T, F>(&self, what: &str, mut call: impl FnMut() -> F) -> T
     where
         F: Future<Output = Result<T, StoreError>>,
@@ -316,17 +355,24 @@ impl Lane {
                 Ok(done) => return done,
                 Err(why) => tracing::warn!("the store's {what} failed, tried again in {pause:?}: {why}"),
             }
-            let jittered = pause.mul_f64(rand::rng().random_range(0.5..1.0));
-            tokio::time::sleep(jittered).await;
-            pause = (pause * 2).min(STORE_RETRY.1);
+            pause = rest(pause).await;
         }
     }
 }
 
+/// Rests for about `pause`; returns the next, longer one.
+async fn rest(pause: Duration) -> Duration {
+    let jittered = pause.mul_f64(rand::rng().random_range(0.5..1.0));
+    tokio::time::sleep(jittered).await;
+    (pause * 2).min(STORE_RETRY.1)
+}
+
 impl Aftermath {
-    fn done(&mut self, item: Option<Item>) {
-        if let Some(Item::Message(message)) = item {
-            self.acks.push(message.delivery.token);
+    fn done(&mut self, item: Option<Item>, effects: &Effects) {
+        match item {
+            Some(Item::Message(message)) => self.acks.push(message.delivery.token),
+            Some(Item::Poke(_, Poke::Effect { lease, .. })) => effects.forget(&lease),
+            _ => {}
         }
     }
 }

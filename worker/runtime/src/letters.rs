@@ -8,19 +8,21 @@ use flagstop_schemas::Hash16;
 use flagstop_store::rows::DeadLetter;
 
 /// The letter for a delivery. Its id comes from the message and its place, so that a redelivery makes the same letter.
-pub(crate) fn letter(delivery: &Delivery, code: &str, reason: String) -> DeadLetter {
+pub(crate) fn letter(delivery: &Delivery, code: &str, reason: &str) -> DeadLetter {
     let message = &delivery.message;
     let headers: Vec<(&str, String)> =
         message.headers.iter().map(|(name, value)| (name.as_str(), BASE64.encode(value))).collect();
     let headers = Bytes::from(serde_json::to_vec(&headers).expect("strings always serialise"));
     // Not the origin: AMQP's delivery tag changes with each delivery.
     let id = Hash16::of("flagstop/letter", &[code.as_bytes(), &headers, &message.body]);
+    // Text columns take no NUL, and a letter must always be storable.
+    let text = |text: &str| text.replace('\0', "\u{fffd}");
     DeadLetter {
         id,
         code: code.to_owned(),
-        reason,
-        origin: delivery.origin.to_string(),
-        content_type: message.content_type.clone(),
+        reason: text(reason),
+        origin: text(&delivery.origin.to_string()),
+        content_type: message.content_type.as_deref().map(text),
         headers,
         body: message.body.clone(),
         at_us: 0,
@@ -52,7 +54,9 @@ pub(crate) fn outgoing(letter: &DeadLetter) -> Outgoing {
 
 /// The same without its body, for a broker that finds it too large; the store has it whole.
 pub(crate) fn without_body(mut outgoing: Outgoing) -> Outgoing {
-    if let Content::Raw(message) = &mut outgoing.content {
+    if let Content::Raw(message) = &mut outgoing.content
+        && !message.body.is_empty()
+    {
         message.body = Bytes::new();
         message.headers.push(("flagstop-body".to_owned(), Bytes::from_static(b"left out: too large for the broker")));
     }

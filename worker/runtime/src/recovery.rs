@@ -1,17 +1,17 @@
 //! Signs of life, and what the dead left behind: shards, effects, mail, and meetings that nobody delivered.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use flagstop_engine::Instance;
-use flagstop_engine::api::Env;
+use flagstop_engine::api::{EffectOutcome, Env};
 use flagstop_schemas::{Hash16, InstanceId};
 use flagstop_store::port::LoadRequest;
 use flagstop_store::port::StoreError;
-use flagstop_store::rows::InstanceRow;
-use tokio::sync::mpsc::Sender;
+use flagstop_store::rows::{EffectLease, InstanceRow};
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::effects::Effects;
@@ -23,29 +23,63 @@ const EXPIRED: (&str, &str) = (
     "no workflow instance waited for this event before it expired; check its correlation values, or keep events longer (worker.parked_hours)",
 );
 
-/// Instances whose mail one beat drains, and expired events it reports.
-const ROWS_PER_BEAT: i64 = 500;
+/// Instances whose mail one look drains, and expired events that one statement reports.
+const ROWS_PER_LOOK: i64 = 500;
+
+/// One sign of life: says that this worker lives, and hears which shards it holds and what is deployed.
+///
+/// # Errors
+/// When the store does not answer.
+pub(crate) async fn beat(shared: &Shared) -> Result<(), StoreError> {
+    let lease_us = i64::try_from(shared.options.lease_ms).unwrap_or(i64::MAX / 1_000) * 1_000;
+    let beat = shared.store.beat(shared.worker, lease_us).await?;
+    shared.clock_ahead_us.store(beat.now_us - local_us(), Ordering::Relaxed);
+    shared.deployed.store(beat.catalogue, Ordering::Relaxed);
+    shared.shards.send_if_modified(|held| {
+        let changed = *held != beat.shards;
+        held.clone_from(&beat.shards);
+        changed
+    });
+    Ok(())
+}
+
+/// Beats until `stop`. Does nothing else: whatever is slow must not make this worker look dead.
+pub(crate) async fn beats(shared: Arc<Shared>, stop: CancellationToken) {
+    let pause = Duration::from_millis(shared.options.beat_ms);
+    while sleep(pause, &stop).await {
+        if let Err(why) = beat(&shared).await {
+            let lease_ms = shared.options.lease_ms;
+            tracing::warn!("no sign of life could be given, tried again; others take over after {lease_ms} ms: {why}");
+        }
+    }
+}
+
+/// Sleeps; `false`: told to stop.
+async fn sleep(pause: Duration, stop: &CancellationToken) -> bool {
+    tokio::select! {
+        () = tokio::time::sleep(pause) => true,
+        () = stop.cancelled() => false,
+    }
+}
 
 /// The recovery of one worker.
 pub(crate) struct Recovery {
     pub(crate) shared: Arc<Shared>,
     pub(crate) effects: Arc<Effects>,
-    pub(crate) pokes: Sender<(InstanceId, Poke)>,
+    /// Effects that were ours and unknown at the last look.
+    pub(crate) suspects: Mutex<BTreeSet<EffectLease>>,
 }
 
 impl Recovery {
-    /// Beats until `stop`.
+    /// Looks after what was left behind, until `stop`.
     pub(crate) async fn run(self, stop: CancellationToken) {
         let pause = Duration::from_millis(self.shared.options.beat_ms);
         let sweep_every = Duration::from_millis(self.shared.options.sweep_ms);
         let mut swept = Instant::now();
         let mut swept_to = None;
-        while !stop.is_cancelled() {
-            if let Err(why) = self.beat().await {
-                tracing::warn!(
-                    "no sign of life could be given, tried again; others take over after {} ms: {why}",
-                    self.shared.options.lease_ms
-                );
+        while sleep(pause, &stop).await {
+            if let Err(why) = self.rescue().await {
+                tracing::warn!("what others left behind can't be read, tried again: {why}");
             }
             if swept.elapsed() >= sweep_every {
                 swept = Instant::now();
@@ -54,52 +88,46 @@ impl Recovery {
                     Err(why) => tracing::warn!("the sweep for early events failed, tried again: {why}"),
                 }
             }
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = stop.cancelled() => return,
-            }
         }
     }
 
-    /// One sign of life, and everything that it may bring.
-    pub(crate) async fn beat(&self) -> Result<(), StoreError> {
-        let Shared { store, options, shards, worker, catalogues, .. } = &*self.shared;
-        let lease_us = i64::try_from(options.lease_ms).unwrap_or(i64::MAX / 1_000) * 1_000;
-        let beat = store.beat(*worker, lease_us).await?;
-        self.shared.clock_ahead_us.store(beat.now_us - local_us(), Ordering::Relaxed);
-        shards.send_if_modified(|held| {
-            let changed = *held != beat.shards;
-            held.clone_from(&beat.shards);
-            changed
-        });
-        if beat.catalogue > catalogues.current().version {
-            catalogues.refresh(&**store, beat.catalogue, &options.engine).await?;
-        }
-        self.adopt(beat.now_us).await?;
+    async fn rescue(&self) -> Result<(), StoreError> {
+        let Shared { store, options, shards, catalogues, deployed, .. } = &*self.shared;
+        catalogues.refresh(&**store, deployed.load(Ordering::Relaxed), &options.engine).await?;
+        self.adopt().await?;
+        let shards = shards.borrow().clone();
         let stale_us = i64::try_from(options.mail_stale_ms).unwrap_or(i64::MAX / 1_000) * 1_000;
-        for instance in store.stale_mail(&beat.shards, stale_us, ROWS_PER_BEAT).await? {
-            self.poke(instance, Poke::Drain).await;
+        for instance in store.stale_mail(&shards, stale_us, ROWS_PER_LOOK).await? {
+            self.shared.pokes.put(instance, Poke::Drain).await;
         }
-        if beat.shards.contains(&0) {
-            let expired = store.expire_parked(EXPIRED.0, EXPIRED.1, ROWS_PER_BEAT).await?;
+        while shards.contains(&0) {
+            let expired = store.expire_parked(EXPIRED.0, EXPIRED.1, ROWS_PER_LOOK).await?;
             if expired > 0 {
                 tracing::warn!(expired, "early events expired without a waiter; see the dead letters");
+            }
+            if expired < ROWS_PER_LOOK as u64 {
+                break;
             }
         }
         Ok(())
     }
 
-    /// Takes over effects whose drivers died, and makes their requests again from the snapshots.
-    async fn adopt(&self, now_us: i64) -> Result<(), StoreError> {
+    /// Takes over effects whose drivers died, and those that are ours without our knowing: a commit or an adoption may
+    /// have been carried out although its answer was lost (PROTOCOL D11). Their requests are made again from the
+    /// snapshots.
+    async fn adopt(&self) -> Result<(), StoreError> {
         let limit = self.effects.free().min(self.shared.options.batch_max * self.shared.options.lanes);
-        let mut leases = self.shared.store.adopt(self.shared.worker, limit as i64).await?;
-        if self.shared.doubt.swap(false, Ordering::Relaxed) {
-            let held = self.shared.store.held(self.shared.worker).await;
-            if held.is_err() {
-                self.shared.doubt.store(true, Ordering::Relaxed);
-            }
-            leases.extend(held?.into_iter().filter(|lease| !self.effects.knows(lease)));
-        }
+        self.shared.store.adopt(self.shared.worker, limit as i64).await?;
+        let mut leases = self.shared.store.held(self.shared.worker).await?;
+        leases.retain(|lease| !self.effects.renew(lease));
+        // One that was committed a moment ago is on its way to be submitted: only what is still unknown at the next look
+        // is taken over.
+        let suspects: BTreeSet<EffectLease> = leases.iter().copied().collect();
+        let mut before = self.suspects.lock().await;
+        leases.retain(|lease| before.contains(lease) || lease.epoch > 1);
+        *before = suspects;
+        drop(before);
+        leases.truncate(limit);
         if leases.is_empty() {
             return Ok(());
         }
@@ -110,17 +138,29 @@ impl Recovery {
         let loaded = self.shared.store.load(&LoadRequest { instances, ..LoadRequest::default() }).await?;
         let rows: HashMap<InstanceId, InstanceRow> = loaded.instances.into_iter().map(|row| (row.id, row)).collect();
         let catalogue = self.shared.catalogues.current();
-        let env = Env { now_us, seed: 0, secrets: &self.shared.secrets.by_name, limits: &self.shared.options.engine };
+        let env = Env {
+            now_us: loaded.now_us,
+            seed: 0,
+            secrets: &self.shared.secrets.by_name,
+            limits: &self.shared.options.engine,
+        };
         for lease in leases {
             let Some(row) = rows.get(&lease.instance) else { continue };
             let Some(deployed) = catalogue.by_number(row.definition) else { continue };
-            match Instance::decode(&deployed.plan, &row.state) {
-                Ok(instance) => {
-                    if let Some(effect) = instance.effect(&deployed.plan, lease.slot, &env) {
-                        self.effects.submit(lease, effect);
-                    }
+            let instance = match Instance::decode(&deployed.plan, &row.state) {
+                Ok(instance) => instance,
+                Err(why) => {
+                    tracing::error!(instance = %row.id, "its effect can't be driven by this build: {why}");
+                    continue;
                 }
-                Err(why) => tracing::error!(instance = %row.id, "its effect is left to other workers: {why}"),
+            };
+            match instance.effect(&deployed.plan, lease.slot, &env) {
+                Some(effect) => self.effects.submit(lease, effect),
+                None => {
+                    let reason = "the request can't be made again from the snapshot; is a secret gone?".to_owned();
+                    let outcome = EffectOutcome::NoAnswer { reason };
+                    self.shared.pokes.put(lease.instance, Poke::Effect { lease, outcome }).await;
+                }
             }
         }
         Ok(())
@@ -130,13 +170,10 @@ impl Recovery {
     async fn sweep(&self, after: Option<Hash16>) -> Result<Option<Hash16>, StoreError> {
         let (meetings, next) = self.shared.store.sweep(after, self.shared.options.sweep_rows).await?;
         for meeting in meetings {
-            self.poke(meeting.instance, Poke::Meeting(meeting)).await;
+            if !self.shared.refused.knows(&(meeting.instance, meeting.slot, meeting.parked)) {
+                self.shared.pokes.put(meeting.instance, Poke::Meeting(meeting)).await;
+            }
         }
         Ok(next)
-    }
-
-    async fn poke(&self, instance: InstanceId, poke: Poke) {
-        // Refused only while the worker leaves; another one finds the same again.
-        let _leaving = self.pokes.send((instance, poke)).await;
     }
 }

@@ -30,6 +30,8 @@ struct Parcel {
     revision: i32,
     messages: Vec<Outgoing>,
     refusals: u32,
+    /// Something of it failed: what is left goes one by one, so that nothing overtakes.
+    careful: bool,
 }
 
 /// The relay of one worker.
@@ -118,7 +120,7 @@ impl Relay {
                 0 => letters.get(&Hash16(row.instance.0)).map(letters::outgoing).into_iter().collect(),
                 _ => self.messages(&row),
             };
-            Parcel { instance: row.instance, revision: row.revision, messages, refusals: 0 }
+            Parcel { instance: row.instance, revision: row.revision, messages, refusals: 0, careful: false }
         };
         Ok(rows.into_iter().map(parcel).collect())
     }
@@ -167,7 +169,7 @@ impl Relay {
             let (wave, rest): (Vec<Parcel>, Vec<Parcel>) =
                 waiting.into_iter().partition(|parcel| busy.insert(parcel.instance));
             waiting = rest;
-            let failed = self.publish(wave).await;
+            let (failed, troubled) = self.publish(wave).await;
             if failed.is_empty() {
                 continue;
             }
@@ -183,47 +185,52 @@ impl Relay {
                     waiting.retain(|other| other.instance != parcel.instance);
                 }
             }
-            tokio::time::sleep(RETRY).await;
+            if troubled {
+                tokio::time::sleep(RETRY).await;
+            }
         }
         Ok(true)
     }
 
     /// Publishes one wave in one burst; returns the parcels that are not wholly confirmed, each from its first
-    /// unconfirmed message on.
-    async fn publish(&self, mut wave: Vec<Parcel>) -> Vec<Parcel> {
-        let lengths: Vec<usize> = wave.iter().map(|parcel| parcel.messages.len()).collect();
-        let burst: Vec<Outgoing> = wave.iter_mut().flat_map(|parcel| std::mem::take(&mut parcel.messages)).collect();
+    /// unconfirmed message on, and whether anything failed.
+    async fn publish(&self, mut wave: Vec<Parcel>) -> (Vec<Parcel>, bool) {
+        let length =
+            |parcel: &Parcel| if parcel.careful { 1.min(parcel.messages.len()) } else { parcel.messages.len() };
+        let lengths: Vec<usize> = wave.iter().map(length).collect();
+        let parts = wave.iter_mut().zip(&lengths).flat_map(|(parcel, length)| parcel.messages.drain(..*length));
+        let burst: Vec<Outgoing> = parts.collect();
         let mut results = self.shared.bus.publish(&burst).await.into_iter();
         let mut messages = burst.into_iter();
         let mut failed = Vec::new();
+        let mut troubled = false;
         for (mut parcel, length) in wave.into_iter().zip(lengths) {
-            let mut refused = None;
+            let mut again = Vec::new();
             for (message, result) in messages.by_ref().take(length).zip(results.by_ref().take(length)) {
-                // Behind the first failure everything is sent again, so that the order holds.
                 match result {
-                    Ok(()) if parcel.messages.is_empty() => add(&self.shared.counters.published, 1),
-                    Ok(()) => parcel.messages.push(message),
+                    Ok(()) if again.is_empty() => add(&self.shared.counters.published, 1),
+                    // Behind a failure it is sent again, so that the order holds.
+                    Ok(()) => again.push(message),
                     Err(why) => {
                         tracing::warn!(instance = %parcel.instance, revision = parcel.revision, "not published, tried again: {why}");
-                        if parcel.messages.is_empty() && matches!(why, PublishError::Refused(_)) {
-                            refused = Some(why);
-                        }
-                        parcel.messages.push(message);
+                        parcel.refusals += u32::from(again.is_empty() && matches!(why, PublishError::Refused(_)));
+                        parcel.careful = true;
+                        troubled = true;
+                        again.push(message);
                     }
                 }
             }
+            let left = std::mem::take(&mut parcel.messages);
+            parcel.messages = again.into_iter().chain(left).collect();
             if parcel.messages.is_empty() {
                 continue;
             }
-            if refused.is_some() {
-                parcel.refusals += 1;
-                if parcel.revision == 0 {
-                    parcel.messages = parcel.messages.into_iter().map(letters::without_body).collect();
-                }
+            if parcel.revision == 0 && parcel.refusals > 0 {
+                parcel.messages = parcel.messages.into_iter().map(letters::without_body).collect();
             }
             failed.push(parcel);
         }
-        failed
+        (failed, troubled)
     }
 
     /// Sets an instance's stream aside, visibly, so that the others go on (PROTOCOL D13).

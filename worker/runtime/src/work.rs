@@ -142,7 +142,7 @@ impl Work {
                 name: reference.name.clone(),
                 version: reference.version.to_string(),
                 instance: self.id,
-                business_key: self.instance.business_key().map(str::to_owned),
+                business_key: self.instance.business_key().map(|key| key.replace('\0', "\u{fffd}")),
             };
             let write = InstanceWrite {
                 revision: self.revision,

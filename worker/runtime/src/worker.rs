@@ -1,6 +1,7 @@
 //! A worker as a whole: starts the loops, and takes them down in an order that loses nothing.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use flagstop_bus::port::{Acker, Bus, BusError};
@@ -16,9 +17,11 @@ use tokio_util::task::TaskTracker;
 use crate::counters::{Counters, WorkerCounters};
 use crate::effects::Effects;
 use crate::intake::Shared;
-use crate::lane::{Inflow, Lane};
+use crate::lane::Lane;
 use crate::options::Options;
-use crate::recovery::Recovery;
+use crate::pokes::{Pokes, deal};
+use crate::recovery::{self, Recovery};
+use crate::refused::Refused;
 use crate::relay::Relay;
 use crate::secrets::Secrets;
 use crate::timers;
@@ -44,9 +47,10 @@ pub enum StartError {
 pub struct Worker {
     shared: Arc<Shared>,
     acker: Arc<dyn Acker>,
-    /// No new messages.
+    effects: Arc<Effects>,
+    /// No new messages, timers, effects.
     drain: CancellationToken,
-    /// No new effects, timers, signs of life.
+    /// No signs of life any more.
     stop: CancellationToken,
     /// Leave everything as it is.
     abandon: CancellationToken,
@@ -72,10 +76,10 @@ impl Worker {
         if let SchemaState::Behind(why) | SchemaState::Ahead(why) = store.schema().await? {
             return Err(StartError::Schema(why));
         }
-        let mut consumer = bus.consume().await?;
-        let acker = consumer.acker();
-        let (pokes_in, pokes) = channel(poke_places(&options));
-        let (deliveries_in, deliveries) = channel(options.deliveries_max.div_ceil(options.batch_max));
+        let lanes = options.lanes;
+        let (pokes_in, pokes): (Vec<_>, Vec<_>) = (0..lanes).map(|_| channel(poke_places(&options))).unzip();
+        let deliveries_max = options.deliveries_max.div_ceil(options.batch_max * lanes).max(1);
+        let (deliveries_in, deliveries): (Vec<_>, Vec<_>) = (0..lanes).map(|_| channel(deliveries_max)).unzip();
         let shared = Arc::new(Shared {
             store,
             bus,
@@ -84,15 +88,24 @@ impl Worker {
             counters: Counters::default(),
             worker: WorkerId(uuid::Uuid::new_v4()),
             journal_grew: Notify::new(),
-            behind: std::sync::atomic::AtomicBool::new(false),
-            clock_ahead_us: std::sync::atomic::AtomicI64::new(0),
-            doubt: std::sync::atomic::AtomicBool::new(false),
+            pokes: Pokes(pokes_in),
+            refused: Refused::default(),
+            behind: AtomicBool::new(false),
+            clock_ahead_us: AtomicI64::new(0),
+            deployed: AtomicI64::new(0),
             shards: watch::Sender::new(Vec::new()),
             options,
         });
-        let effects = Arc::new(Effects::new(shared.clone(), pokes_in.clone()).map_err(StartError::Options)?);
+        let effects = Arc::new(Effects::new(shared.clone()).map_err(StartError::Options)?);
+        // Before the first message: the worker must be known alive when it takes its first effect.
+        recovery::beat(&shared).await?;
+        let deployed = shared.deployed.load(Ordering::Relaxed);
+        shared.catalogues.refresh(&*shared.store, deployed, &shared.options.engine).await?;
+        let mut consumer = shared.bus.consume().await?;
+        let acker = consumer.acker();
         let worker = Self {
             acker: acker.clone(),
+            effects: effects.clone(),
             drain: CancellationToken::new(),
             stop: CancellationToken::new(),
             abandon: CancellationToken::new(),
@@ -102,14 +115,11 @@ impl Worker {
             relay: TaskTracker::new(),
             shared: shared.clone(),
         };
-        let recovery = Recovery { shared: shared.clone(), effects: effects.clone(), pokes: pokes_in.clone() };
-        // Before the first message: the worker must be known alive when it takes its first effect.
-        recovery.beat().await?;
-        let inflow = Arc::new(Mutex::new(Inflow { deliveries, pokes }));
-        for _ in 0..shared.options.lanes {
+        for (deliveries, pokes) in deliveries.into_iter().zip(pokes) {
             let lane = Lane {
                 shared: shared.clone(),
-                inflow: inflow.clone(),
+                deliveries,
+                pokes,
                 acker: acker.clone(),
                 effects: effects.clone(),
                 drain: worker.drain.clone(),
@@ -117,17 +127,25 @@ impl Worker {
             };
             worker.lanes.spawn(lane.run());
         }
-        worker.loops.spawn(effects.run(worker.stop.clone()));
-        worker.loops.spawn(recovery.run(worker.stop.clone()));
-        worker.loops.spawn(timers::run(shared.clone(), pokes_in, worker.stop.clone()));
+        let recovery = Recovery { shared: shared.clone(), effects: effects.clone(), suspects: Mutex::default() };
+        worker.loops.spawn(effects.clone().run(worker.drain.clone()));
+        worker.loops.spawn(recovery.run(worker.drain.clone()));
+        worker.loops.spawn(timers::run(shared.clone(), effects, worker.drain.clone()));
+        worker.loops.spawn(recovery::beats(shared.clone(), worker.stop.clone()));
         let relay = Relay { shared: shared.clone(), validators: Validators::new() };
         worker.relay.spawn(relay.run(worker.relay_stop.clone()));
         let batch_max = shared.options.batch_max;
         worker.loops.spawn(async move {
+            let mut turn = 0;
             loop {
                 let batch = consumer.recv(batch_max).await;
-                if batch.is_empty() || deliveries_in.send(batch).await.is_err() {
+                if batch.is_empty() {
                     return;
+                }
+                for (hand, lane) in deal(batch, lanes, &mut turn).into_iter().zip(&deliveries_in) {
+                    if !hand.is_empty() && lane.send(hand).await.is_err() {
+                        return;
+                    }
                 }
             }
         });
@@ -151,6 +169,7 @@ impl Worker {
     pub async fn drain(self, grace: Duration) {
         self.acker.stop().await;
         self.drain.cancel();
+        self.effects.drop_waiting();
         self.lanes.close();
         if tokio::time::timeout(grace.mul_f64(0.7), self.lanes.wait()).await.is_err() {
             tracing::warn!("the grace time is nearly over; what is in flight is left to the other workers");
@@ -164,7 +183,10 @@ impl Worker {
         }
         self.stop.cancel();
         self.loops.close();
-        let _bounded = tokio::time::timeout(grace.mul_f64(0.1), self.loops.wait()).await;
+        if tokio::time::timeout(grace.mul_f64(0.1), self.loops.wait()).await.is_err() {
+            tracing::warn!("a loop does not end; what it holds goes to the others when the lease ends");
+            return;
+        }
         if let Err(why) = self.shared.store.leave(self.shared.worker).await {
             tracing::warn!("nothing could be given back; the others take over when the lease ends: {why}");
         }
@@ -179,7 +201,7 @@ impl Drop for Worker {
     }
 }
 
-/// Places for pokes: every effect in flight can always put its result down, and the timers have room beside them.
+/// Places for pokes in each lane: every effect in flight can put its result down, and timers have room beside them.
 fn poke_places(options: &Options) -> usize {
     options.effects_in_flight_max + 2 * options.batch_max * options.lanes
 }

@@ -1,0 +1,46 @@
+//! The lanes' entrances: what belongs together always goes through the same lane.
+
+use flagstop_bus::port::Delivery;
+use flagstop_schemas::InstanceId;
+use tokio::sync::mpsc::Sender;
+
+use crate::intake::Poke;
+
+/// Brings pokes to the lane of their instance, through bounded channels.
+#[derive(Debug)]
+pub(crate) struct Pokes(pub(crate) Vec<Sender<(InstanceId, Poke)>>);
+
+impl Pokes {
+    /// Waits for a place. A lane must not call this: it could wait for itself.
+    pub(crate) async fn put(&self, instance: InstanceId, poke: Poke) {
+        // Closed only when the worker leaves at once; whatever it was, others find it again.
+        let _leaving = self.of(instance).send((instance, poke)).await;
+    }
+
+    /// Puts the poke down if there is a place.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) fn try_put(&self, instance: InstanceId, poke: Poke) -> Result<(), ()> {
+        self.of(instance).try_send((instance, poke)).map_err(|_| ())
+    }
+
+    fn of(&self, instance: InstanceId) -> &Sender<(InstanceId, Poke)> {
+        &self.0[usize::from(instance.0.as_bytes()[1]) % self.0.len()]
+    }
+}
+
+/// Deals deliveries out: those with the same key, or without one of the same partition, stay in order on one lane.
+pub(crate) fn deal(batch: Vec<Delivery>, lanes: usize, turn: &mut usize) -> Vec<Vec<Delivery>> {
+    let mut hands: Vec<Vec<Delivery>> = (0..lanes).map(|_| Vec::new()).collect();
+    *turn = turn.wrapping_add(1);
+    for delivery in batch {
+        let lane = match &delivery.message.key {
+            Some(key) => key.iter().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(*byte))),
+            // A queue without keys promises no order; a whole batch on one lane costs the fewest round trips.
+            None => *turn,
+        };
+        hands[lane % lanes].push(delivery);
+    }
+    hands
+}
