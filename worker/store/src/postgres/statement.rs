@@ -6,8 +6,11 @@
 //! lock claims, mail, fences ┴→ lost: why a group can't go ─→ go: the groups that lost nothing ─→ all the writing
 //! ```
 //! It must stay one statement in autocommit: a transaction that got its id before it read a revision would break the order
-//! of the journal (PROTOCOL D14). Instances are locked first and in order of their ids, then claims, mail and fences, so
-//! that batches do not block one another in a circle.
+//! of the journal (PROTOCOL D14).
+//!
+//! Batches must not block one another in a circle. So instances are locked first and in order of their ids, then claims,
+//! mail and fences; and whatever goes into a unique index goes in the order of its key. Between the writing parts Postgres
+//! chooses the order, the same for every batch.
 
 use super::connections::Statement;
 use super::rows::{Columns, Sheet};
@@ -119,10 +122,10 @@ with clock as materialized (select (extract(epoch from clock_timestamp()) * 1000
 , journal_in as (
   insert into journal (at_us, instance, revision, definition, shard, events)
   select (select now_us from clock), j.* from (
-    select id, revision + 1, definition, shard, events from w where ord in (select ord from go)
+    select id, revision + 1 as revision, definition, shard, events from w where ord in (select ord from go)
     union all
     select id, 0, 0, (get_byte(uuid_send(id), 0) & ($70::int4 - 1))::int2, ''::bytea from dead_in
-  ) j)
+  ) j order by id, revision)
 select ord, why, id, slot, epoch from lost order by ord, why";
 
 /// The statement for the groups of a sheet.
