@@ -126,6 +126,20 @@ impl Diagnostics {
     }
 }
 
+/// On one line, for logs and errors of other layers; people get [`Diagnostics::render`].
+impl std::fmt::Display for Diagnostics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (i, Diagnostic { code, span, message, hint, .. }) in self.iter().enumerate() {
+            let separator = if i > 0 { "; " } else { "" };
+            write!(f, "{separator}{code}: {message} (line {}, column {})", span.line, span.column)?;
+            if let Some(hint) = hint {
+                write!(f, ": {hint}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
 impl From<Diagnostic> for Diagnostics {
     fn from(diagnostic: Diagnostic) -> Self {
         Self(vec![diagnostic])

@@ -9,7 +9,9 @@ use crate::value::{self, Value};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DurationError {
     /// Neither form.
-    #[error("{0} is no duration: write ISO 8601 like `PT1H30M`, or an object of days, hours, minutes, seconds, milliseconds")]
+    #[error(
+        "{0} is no duration: write ISO 8601 like `PT1H30M`, or an object of days, hours, minutes, seconds, milliseconds"
+    )]
     Invalid(String),
     /// Years or months.
     #[error("`{0}` counts years or months, which have no fixed length: use days or weeks")]
@@ -168,13 +170,17 @@ mod tests {
 
     #[test]
     fn what_is_no_duration_is_refused_with_the_way_out() {
-        for text in ["", "P", "PT", "P1", "1H", "PT1", "P1DT", "PT1M1H", "P-1D", "PT1.S", "PT.5S", "P1S", "pt1s", "PT1S ", "PT1H1H", "P١D"] {
+        for text in [
+            "", "P", "PT", "P1", "1H", "PT1", "P1DT", "PT1M1H", "P-1D", "PT1.S", "PT.5S", "P1S", "pt1s", "PT1S ",
+            "PT1H1H", "P١D",
+        ] {
             assert!(matches!(parse_iso(text, MAX_DAYS), Err(DurationError::Invalid(_))), "{text}");
         }
         assert!(matches!(parse_iso("P1M", MAX_DAYS), Err(DurationError::Calendar(_))));
         assert!(matches!(parse_iso("P1Y2D", MAX_DAYS), Err(DurationError::Calendar(_))));
         let nines = "9".repeat(5_000);
-        for text in ["P36526D".to_owned(), format!("P{nines}W"), format!("PT{nines}S"), format!("PT{}S", &nines[..18])] {
+        for text in ["P36526D".to_owned(), format!("P{nines}W"), format!("PT{nines}S"), format!("PT{}S", &nines[..18])]
+        {
             assert!(matches!(parse_iso(&text, MAX_DAYS), Err(DurationError::TooLong { .. })), "{}", &text[..7]);
         }
         assert_eq!(parse_iso(&format!("PT0.{nines}S"), MAX_DAYS), Ok(999_999));

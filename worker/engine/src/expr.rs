@@ -4,11 +4,11 @@
 //! a meter that stops whatever runs too long, too deep or too big ([`meter`]), and checks when the definition is loaded
 //! ([`check`]). No clock, environment, file or further input can be reached from an expression.
 //!
-//! What still differs from jq 1.7.1: regular expressions (jaq's engine: no look-around and no back-references; an
-//! optional group that takes no part is missing from `captures`), `?//`, `getpath/1` in paths that do not exist,
-//! `limit` with a negative number, `ltrimstr`-like functions on text that is not UTF-8, `$__loc__`, `input_line_number`,
-//! `splits` with null flags, `@base32d` of broken text, SQL-style `UNIQUE_BY`, `getpath` in `paths(f)` errors' wording,
-//! local time (`localtime`, `strflocaltime`), and the text of some errors.
+//! What still differs from jq 1.7.1: regular expressions are jaq's (no look-around, no back-references, Unicode classes
+//! only by range; an optional group that took no part is left out of `captures` and `capture` instead of being null);
+//! `limit` with a negative number gives nothing; indices of a text within a text count characters, not bytes; there is
+//! no `?//`, `$__loc__`, `input_line_number`, `localtime`, `strflocaltime`;
+//! numbers too large for a float are an error instead of the greatest float; and some errors are worded otherwise.
 
 mod check;
 mod compile;
@@ -21,6 +21,7 @@ mod template;
 mod text;
 mod update;
 mod val;
+mod walk;
 
 use crate::diagnostic::{Diagnostics, Span};
 use crate::limits::Limits;

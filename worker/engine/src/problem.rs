@@ -223,9 +223,10 @@ mod tests {
         for kind in ProblemKind::ALL {
             let problem = Problem::new(kind, "why", "/do/0/a");
             let fields = problem.to_value();
-            assert_eq!(value::entries(&fields).map(|(key, _)| key).collect::<Vec<_>>(), [
-                "type", "status", "title", "detail", "instance"
-            ]);
+            assert_eq!(
+                value::entries(&fields).map(|(key, _)| key).collect::<Vec<_>>(),
+                ["type", "status", "title", "detail", "instance"]
+            );
             assert!(problem.is(kind));
         }
         assert_eq!(

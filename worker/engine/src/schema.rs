@@ -57,7 +57,8 @@ impl Schema {
 
     fn build(document: &serde_json::Value, span: Span, found: &mut Diagnostics) -> Option<Self> {
         // The reader limits the schema's size and depth; a third party's compiler must not take the process down all the same.
-        let built = std::panic::catch_unwind(|| jsonschema::options().build(document).map_err(|error| describe(&error)));
+        let built =
+            std::panic::catch_unwind(|| jsonschema::options().build(document).map_err(|error| describe(&error)));
         match built.unwrap_or_else(|_| Err("it cannot be compiled".to_owned())) {
             Ok(validator) => Some(Self(Arc::new(validator))),
             Err(why) => {

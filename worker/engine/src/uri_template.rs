@@ -65,10 +65,13 @@ impl UriTemplate {
 
     /// The names that it reads.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.parts.iter().flat_map(|part| match part {
-            Part::Literal(_) => [].iter(),
-            Part::Names(names) => names.iter(),
-        }).map(String::as_str)
+        self.parts
+            .iter()
+            .flat_map(|part| match part {
+                Part::Literal(_) => [].iter(),
+                Part::Names(names) => names.iter(),
+            })
+            .map(String::as_str)
     }
 
     /// The URI for these variables: properties of an object.

@@ -41,7 +41,9 @@ pub(super) fn compile(text: &str, scope: &Scope, span: Span, limits: &Limits) ->
     let count = count_tokens(&tokens);
     if count > limits.expression_tokens_max {
         let message = format!("the expression has {count} words and signs, at most {}", limits.expression_tokens_max);
-        return Err(Diagnostic::error("FS-EXPR-SIZE", span, message).with_hint("split it into several `set` tasks").into());
+        return Err(Diagnostic::error("FS-EXPR-SIZE", span, message)
+            .with_hint("split it into several `set` tasks")
+            .into());
     }
     let mut term = Parser::new(&tokens).parse(|parser| parser.term()).map_err(|errors| {
         let found = errors.iter().map(|(expected, found)| {
@@ -144,7 +146,8 @@ fn check_calls(uses: &Uses<'_>, span: Span, found: &mut Diagnostics) {
             continue;
         }
         let of_name: Vec<usize> = {
-            let mut arities: Vec<usize> = library::names().filter(|known| known.0 == *name).map(|known| known.1).collect();
+            let mut arities: Vec<usize> =
+                library::names().filter(|known| known.0 == *name).map(|known| known.1).collect();
             arities.sort_unstable();
             arities
         };
@@ -152,9 +155,12 @@ fn check_calls(uses: &Uses<'_>, span: Span, found: &mut Diagnostics) {
             (format!("`{name}` cannot be used here"), instead.to_owned())
         } else if !of_name.is_empty() {
             let of_name: Vec<String> = of_name.iter().map(usize::to_string).collect();
-            (format!("`{name}` takes {} arguments, not {arity}", of_name.join(" or ")), "separate arguments by `;`".into())
+            (
+                format!("`{name}` takes {} arguments, not {arity}", of_name.join(" or ")),
+                "separate arguments by `;`".into(),
+            )
         } else {
-            let near = nearest(name, library::names().map(|known| known.0).filter(|known| !known.starts_with('_')));
+            let near = nearest(name, library::names().map(|known| known.0));
             let hint = near.map_or_else(
                 || format!("write `.{name}` for a property, `\"{name}\"` for a text"),
                 |near| format!("did you mean `{near}`? Write `.{name}` for a property"),
@@ -177,7 +183,11 @@ fn check_variables(uses: &Uses<'_>, scope: &Scope, span: Span, found: &mut Diagn
             (_, Some(near)) => format!("did you mean `${near}`?"),
             (_, None) => {
                 let given: Vec<String> = scope.names().map(|name| format!("${name}")).collect();
-                if given.is_empty() { "there are no variables here, only `.`".into() } else { format!("given here: {}", given.join(", ")) }
+                if given.is_empty() {
+                    "there are no variables here, only `.`".into()
+                } else {
+                    format!("given here: {}", given.join(", "))
+                }
             }
         };
         let message = format!("`{variable}` is not given in {}", scope.place());

@@ -5,10 +5,10 @@ use super::check;
 use super::meter;
 use super::natives;
 use super::val::V;
+use jaq_core::Lut;
 use jaq_core::data::{DataT, HasLut};
 use jaq_core::load::parse::Def;
 use jaq_core::native::{self, Fun};
-use jaq_core::Lut;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
@@ -33,7 +33,7 @@ impl<'a> HasLut<'a, Jq> for Program<'a> {
 }
 
 /// What jq or jaq has and an expression has not, and what to do instead.
-const REFUSED: [(&str, &str); 17] = [
+const REFUSED: [(&str, &str); 19] = [
     ("env", "the environment is out of reach: put the value into the input or a secret"),
     ("input", "there is one input only: `.`"),
     ("inputs", "there is one input only: `.`"),
@@ -51,6 +51,29 @@ const REFUSED: [(&str, &str); 17] = [
     ("get_search_list", "there are no modules"),
     ("modulemeta", "there are no modules"),
     ("tobytes", "there are no byte strings: use `@base64`"),
+    ("jn", "Bessel functions of higher order are not offered: their cost has no bound"),
+    ("yn", "Bessel functions of higher order are not offered: their cost has no bound"),
+];
+
+/// What only the library itself calls.
+const INNER: [&str; 17] = [
+    "decode_base32",
+    "decode_base64",
+    "decode_uri",
+    "encode_base32",
+    "encode_base64",
+    "encode_uri",
+    "error_empty",
+    "escape_csv",
+    "escape_html",
+    "escape_sh",
+    "escape_tsv",
+    "key_values",
+    "matches",
+    "max_by_or_empty",
+    "min_by_or_empty",
+    "split_",
+    "split_matches",
 ];
 
 /// Why a filter of this name is refused: what to do instead.
@@ -112,14 +135,19 @@ impl Library {
     }
 }
 
-/// Whether there is such a filter.
+/// Whether a text may call such a filter.
 pub(super) fn knows(name: &str, parameters: usize) -> bool {
-    LIBRARY.by_signature.contains_key(&(name.to_owned(), parameters))
+    is_offered(name) && LIBRARY.by_signature.contains_key(&(name.to_owned(), parameters))
 }
 
-/// The names of all filters, and with how many parameters.
+/// The names of all filters that a text may call, and with how many parameters.
 pub(super) fn names() -> impl Iterator<Item = (&'static str, usize)> {
-    LIBRARY.by_signature.keys().map(|(name, parameters)| (name.as_str(), *parameters))
+    let all = LIBRARY.by_signature.keys().map(|(name, parameters)| (name.as_str(), *parameters));
+    all.filter(|(name, _)| is_offered(name))
+}
+
+fn is_offered(name: &str) -> bool {
+    !name.starts_with('_') && !INNER.contains(&name)
 }
 
 /// What a text needs: definitions, each after those that it calls, and natives.

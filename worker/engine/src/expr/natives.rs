@@ -2,7 +2,8 @@
 
 use super::library::Jq;
 use super::meter;
-use super::val::{Error, V, compare};
+use super::val::{Error, V};
+use super::walk::compare;
 use crate::limits::Limits;
 use crate::value::{self, Value};
 use jaq_core::box_iter::box_once;
@@ -29,6 +30,7 @@ pub(super) fn all() -> Vec<Filter<RunPtr<Jq>>> {
         ("tonumber", v(0), |cv| once(to_number(cv.1))),
         ("ltrimstr", v(1), |cv| with(cv, |text, prefix| trimmed(text, prefix, |t, p| t.strip_prefix(p)))),
         ("rtrimstr", v(1), |cv| with(cv, |text, suffix| trimmed(text, suffix, |t, s| t.strip_suffix(s)))),
+        ("_pay_regex", v(1), |cv| with(cv, pay_regex)),
         ("escape_html", v(0), |cv| once(text(&cv.1).map(|text| V::text(escaped_html(text))))),
         ("escape_csv", v(0), |cv| once(csv_cell(&cv.1))),
         ("escape_tsv", v(0), |cv| once(tsv_cell(&cv.1))),
@@ -211,6 +213,24 @@ fn to_number(v: V) -> ValR<V> {
 fn trimmed(v: &V, part: &V, strip: for<'t> fn(&'t str, &str) -> Option<&'t str>) -> ValR<V> {
     let (Ok(whole), Ok(part)) = (text(v), text(part)) else { return Ok(v.clone()) };
     Ok(strip(whole, part).map_or_else(|| v.clone(), |rest| V::text(rest.to_owned())))
+}
+
+/// The engine for regular expressions takes time by the length of the text and the size of the compiled expression, and
+/// counts no steps: they are paid for here.
+fn pay_regex(v: &V, regex: &V) -> ValR<V> {
+    /// What the engine allows is about this many states.
+    const STATES_MAX: usize = 200_000;
+    /// So many states are passed in the time of one step.
+    const STATES_PER_STEP: usize = 8;
+    let regex = text(regex)?;
+    // Repetitions like `{100}` multiply what they stand behind.
+    let repeated = |count: usize, part: &str| {
+        let digits = part.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse::<usize>().ok());
+        count.saturating_mul(digits.max().unwrap_or(1).max(1)).min(STATES_MAX)
+    };
+    let states = regex.split('{').skip(1).fold(regex.len() + 1, repeated);
+    meter::charge(states.saturating_mul(text(v)?.len() + 1) / STATES_PER_STEP);
+    Ok(V::NULL)
 }
 
 fn escaped_html(text: &str) -> String {

@@ -1,7 +1,8 @@
 //! jq 1.7.1's arithmetic on values.
 
 use super::meter;
-use super::val::{Error, V, compare};
+use super::val::{Error, V};
+use super::walk::compare;
 use crate::value::{self, Map, Num, Value};
 use bytes::{Bytes, BytesMut};
 use jaq_core::ValR;
@@ -186,7 +187,7 @@ impl Div for V {
             if b.float() == 0.0 {
                 return refused(&self, &other, "divided because the divisor is zero");
             }
-            let exact = |a: i128, b: i128| (a % b == 0).then_some(a / b);
+            let exact = |a: i128, b: i128| a.checked_rem(b).filter(|rest| *rest == 0).map(|_| a / b);
             return Ok(a.with(&b, exact, |a, b| a / b));
         }
         match (&self.v, &other.v) {

@@ -61,13 +61,24 @@ def fromstream(f): {x: null, e: false} as $init | foreach f as $i ($init;
 def truncate_stream(stream): . as $n | null | stream | . as $input | if (.[0] | length) > $n then setpath([0]; .[0][$n:]) else empty end;
 def have_literal_numbers: true;
 def have_decnum: false;
+# Regular expressions. Each use pays for its work beforehand; flags may be null, or stand with the expression in an array.
+def _flagged(re; flags): . as $text | (re) as $re | (flags) as $flags
+  | (if ($re | type) == "array" then [$re[0], ($re[1] // "") + ($flags // "")] else [$re, $flags // ""] end) as $pair
+  | $text | _pay_regex($pair[0]) as $paid | $pair;
+def _fields: [.[] | select(.name != null) | {key: .name, value: .string}] | from_entries;
 def test(re; flags): _flagged(re; flags) as [$re, $flags] | matches($re; $flags) | any;
 def match(re; flags): _flagged(re; flags) as [$re, $flags] | matches($re; $flags)[] | .[0] + {captures: [.[1:][] | {offset, length, string, name}]};
-def capture(re; flags): match(re; flags) | _capture_object;
+def capture(re; flags): match(re; flags) | .captures | _fields;
 def scan(re; flags): match(re; "g" + flags) | if (.captures | length) > 0 then [.captures[].string] else .string end;
+def split(re; flags): _flagged(re; "g" + flags) as [$re, $flags] | split_($re; $flags);
+def splits(re; flags): split(re; flags) | .[];
+def sub(re; f; flags): _flagged(re; flags) as [$re, $flags]
+  | reduce split_matches($re; $flags)[] as $x (""; . + ($x | if type == "array" then _fields | f else . end));
+def gsub(re; f; flags): sub(re; f; "g" + flags);
 def test(re): test(re; null);
 def match(re): match(re; null);
 def capture(re): capture(re; null);
 def scan(re): scan(re; null);
-def _flagged(re; flags): (re) as $re | (flags) as $flags | if ($re | type) == "array" then [$re[0], ($re[1] // "") + ($flags // "")] else [$re, $flags // ""] end;
-def _capture_object: [.captures | .[] | select(.name != null) | {key: .name, value: .string}] | from_entries;
+def splits(re): splits(re; null);
+def sub(re; f): sub(re; f; null);
+def gsub(re; f): gsub(re; f; null);

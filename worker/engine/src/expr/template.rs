@@ -83,7 +83,9 @@ impl Transform<'_> {
     /// Compiles `input.from`, `output.as` and the like: a string is always jq, anything else is a template.
     pub fn transformation(&self, node: &Node, found: &mut Diagnostics) -> Template {
         match &node.value {
-            NodeValue::Str(text) => self.expression(text, node.span, found).map_or(Template::NULL, Template::Expression),
+            NodeValue::Str(text) => {
+                self.expression(text, node.span, found).map_or(Template::NULL, Template::Expression)
+            }
             NodeValue::Map(_) => self.template(node, found),
             _ => {
                 let message = format!("an expression or a mapping is expected here, not {}", node.kind());

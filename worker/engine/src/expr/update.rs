@@ -101,7 +101,9 @@ impl jaq_core::ValT for V {
             return self.range(Some(&from)..Some(&upto));
         }
         match (&self.v, &index.v) {
-            (Value::Obj(map), Value::TStr(_)) => Ok(map.get(&index.v).map_or(Self::NULL, |item| self.child(item.clone()))),
+            (Value::Obj(map), Value::TStr(_)) => {
+                Ok(map.get(&index.v).map_or(Self::NULL, |item| self.child(item.clone())))
+            }
             (Value::Arr(items), Value::Num(_)) => {
                 let at = value::as_f64(&index.v).and_then(|at| position(at, items.len()));
                 Ok(at.and_then(|at| items.get(at)).map_or(Self::NULL, |item| self.child(item.clone())))

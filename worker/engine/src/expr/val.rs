@@ -3,6 +3,7 @@
 //! `bytes` and `depth` are upper bounds: taking a child out keeps its parent's. Only where a bound exceeds a limit is
 //! the value measured. Values that come in count as small: they obey the limits already.
 
+use super::walk::{all_finite, compare, measured_depth, write};
 use super::{LimitHit, meter};
 use crate::value::{self, Num, Value, whole};
 use bytes::Bytes;
@@ -247,105 +248,6 @@ impl Made {
 
 pub(super) fn is_container(v: &Value) -> bool {
     matches!(v, Value::Arr(_) | Value::Obj(_))
-}
-
-fn measured_depth(v: &Value) -> u16 {
-    meter::step();
-    let children = match v {
-        Value::Arr(items) => items.iter().map(measured_depth).max(),
-        Value::Obj(map) => map.values().map(measured_depth).max(),
-        _ => return 0,
-    };
-    children.unwrap_or(0).saturating_add(1)
-}
-
-fn all_finite(v: &Value) -> bool {
-    meter::step();
-    match v {
-        Value::Num(Num::Float(number)) => number.is_finite(),
-        Value::Arr(items) => items.iter().all(all_finite),
-        Value::Obj(map) => map.values().all(all_finite),
-        _ => true,
-    }
-}
-
-/// The JSON would be longer than asked for.
-struct TooLong;
-
-/// Writes JSON as jq's `tojson`: NaN as null, infinity as the greatest number.
-fn write(v: &Value, bytes_max: usize, out: &mut Vec<u8>) -> Result<(), TooLong> {
-    meter::step();
-    match v {
-        Value::Num(Num::Float(number)) if !number.is_finite() => out.extend_from_slice(match number {
-            number if number.is_nan() => b"null",
-            number if *number > 0.0 => b"1.7976931348623157e+308",
-            _ => b"-1.7976931348623157e+308",
-        }),
-        Value::TStr(text) | Value::BStr(text) if text.len() > bytes_max => {
-            out.extend(b"\"".iter().chain(&text[..bytes_max]));
-            return Err(TooLong);
-        }
-        Value::Arr(items) => {
-            out.push(b'[');
-            for (i, item) in items.iter().enumerate() {
-                if i > 0 {
-                    out.push(b',');
-                }
-                write(item, bytes_max, out)?;
-            }
-            out.push(b']');
-        }
-        Value::Obj(map) => {
-            out.push(b'{');
-            for (i, (key, item)) in map.iter().enumerate() {
-                if i > 0 {
-                    out.push(b',');
-                }
-                write(key, bytes_max, out)?;
-                out.push(b':');
-                write(item, bytes_max, out)?;
-            }
-            out.push(b'}');
-        }
-        scalar => value::write_json(scalar, out),
-    }
-    if out.len() > bytes_max { Err(TooLong) } else { Ok(()) }
-}
-
-/// jq's order of values. Takes steps: shared values can be far bigger than they are in memory.
-pub(super) fn compare(a: &Value, b: &Value) -> Ordering {
-    meter::step();
-    match (a, b) {
-        (Value::Arr(a), Value::Arr(b)) => {
-            if Arc::ptr_eq(a, b) {
-                return Ordering::Equal;
-            }
-            let first = a.iter().zip(b.iter()).map(|(a, b)| compare(a, b)).find(|order| order.is_ne());
-            first.unwrap_or_else(|| a.len().cmp(&b.len()))
-        }
-        (Value::Obj(a), Value::Obj(b)) => {
-            if Arc::ptr_eq(a, b) {
-                return Ordering::Equal;
-            }
-            let sorted = |map: &value::Map| {
-                let mut keys: Vec<Value> = map.keys().cloned().collect();
-                meter::charge(keys.len());
-                keys.sort();
-                keys
-            };
-            let keys = (sorted(a), sorted(b));
-            keys.0.cmp(&keys.1).then_with(|| {
-                let pairs = keys.0.iter().map(|key| compare(&a[key], &b[key]));
-                pairs.into_iter().find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
-            })
-        }
-        (Value::Num(Num::Float(a)), Value::Num(Num::Float(b))) if a.is_nan() && b.is_nan() => Ordering::Equal,
-        (Value::TStr(text), Value::TStr(_)) => {
-            meter::charge(text.len() / 64);
-            a.cmp(b)
-        }
-        (a, b) => a.cmp(b),
-    }
 }
 
 impl PartialEq for V {

@@ -113,7 +113,12 @@ impl<'t> Builder<'t, '_> {
         if self.awaits_key() {
             if style == ScalarStyle::Plain && text == "<<" {
                 let message = "merge keys (`<<`) are not part of YAML 1.2";
-                return stop("FS-YAML-MERGE", span, message, "write the entries out, or use an alias for a whole value");
+                return stop(
+                    "FS-YAML-MERGE",
+                    span,
+                    message,
+                    "write the entries out, or use an alias for a whole value",
+                );
             }
             if style == ScalarStyle::Plain && text.is_empty() && !forced_text {
                 return stop("FS-YAML-KEY", span, "a key is missing here", "write `key: value`");

@@ -105,7 +105,9 @@ fn duplicate_and_merge_keys_are_refused_all_at_once() {
 fn broken_text_is_refused_with_its_place() {
     assert_eq!(bad(b"a: 1\nb: \xff\n"), [("FS-YAML-UTF8", 2, 4)]);
     assert_eq!(bad(b"\xff\xfea\0")[0].0, "FS-YAML-UTF8");
-    for (text, line) in [("a:\n\t- b\n", 2), ("a: [1, 2\n", 2), ("a: \"x\n", 2), ("a: b: c\n", 1), ("a: 1\n b: 2\n", 2), ("a: @x", 1)] {
+    for (text, line) in
+        [("a:\n\t- b\n", 2), ("a: [1, 2\n", 2), ("a: \"x\n", 2), ("a: b: c\n", 1), ("a: 1\n b: 2\n", 2), ("a: @x", 1)]
+    {
         let found = bad(text.as_bytes());
         assert_eq!(found[0].0, "FS-YAML-SYNTAX", "{text:?}");
         assert!(found[0].1 <= line, "{text:?} {found:?}");

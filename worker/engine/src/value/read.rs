@@ -45,10 +45,9 @@ pub fn to_serde(value: &Value) -> serde_json::Value {
         Value::Num(number) => to_serde_number(number),
         Value::TStr(text) | Value::BStr(text) => String::from_utf8_lossy(text).into(),
         Value::Arr(items) => items.iter().map(to_serde).collect(),
-        Value::Obj(map) => map
-            .iter()
-            .map(|(key, item)| (super::as_str(key).unwrap_or_default().to_owned(), to_serde(item)))
-            .collect(),
+        Value::Obj(map) => {
+            map.iter().map(|(key, item)| (super::as_str(key).unwrap_or_default().to_owned(), to_serde(item))).collect()
+        }
     }
 }
 

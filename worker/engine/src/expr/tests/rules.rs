@@ -21,7 +21,9 @@ fn an_expression_has_one_result_and_none_is_null() {
 
 #[test]
 fn only_null_false_and_nothing_are_false_as_a_condition() {
-    for (text, truth) in [("false", false), ("null", false), ("empty", false), ("0", true), ("\"\"", true), ("[]", true)] {
+    for (text, truth) in
+        [("false", false), ("null", false), ("empty", false), ("0", true), ("\"\"", true), ("[]", true)]
+    {
         assert_eq!(compile(text).test(&Value::Null, &NoVars, &limits()), Ok(truth), "{text}");
     }
 }
@@ -139,7 +141,10 @@ fn secrets_are_known_by_name_and_secret_is_their_alias() {
     let used = |text: &str| compile(text).secrets().clone();
     let names = |names: &[&str], whole| SecretUse { names: names.iter().map(|n| (*n).to_owned()).collect(), whole };
     assert_eq!(used("$secrets.token"), names(&["token"], false));
-    assert_eq!(used("$secret.token + $secrets.\"other one\".x + $secret[\"token\"]"), names(&["token", "other one"], false));
+    assert_eq!(
+        used("$secret.token + $secrets.\"other one\".x + $secret[\"token\"]"),
+        names(&["token", "other one"], false)
+    );
     assert_eq!(used("$secrets | .token"), names(&[], true));
     assert_eq!(used("$secrets[.name]"), names(&[], true));
     assert_eq!(used(".secrets.token"), SecretUse::default());
@@ -232,12 +237,12 @@ fn a_string_is_an_expression_only_as_a_whole() {
 
 #[test]
 fn an_expression_inside_a_longer_text_is_a_mistake_in_strict_mode() {
-    let found = template("a: 1\nb: Hello ${ .name }!\nc: [\"${ .a } ${ .b }\"]\nd: ${ nope }\n", Mode::Strict).unwrap_err();
-    assert_eq!(found.iter().map(|d| (d.0, d.1)).collect::<Vec<_>>(), [
-        ("FS-EXPR-MIXED", 2),
-        ("FS-EXPR-MIXED", 3),
-        ("FS-EXPR-FILTER", 4)
-    ]);
+    let found =
+        template("a: 1\nb: Hello ${ .name }!\nc: [\"${ .a } ${ .b }\"]\nd: ${ nope }\n", Mode::Strict).unwrap_err();
+    assert_eq!(
+        found.iter().map(|d| (d.0, d.1)).collect::<Vec<_>>(),
+        [("FS-EXPR-MIXED", 2), ("FS-EXPR-MIXED", 3), ("FS-EXPR-FILTER", 4)]
+    );
     assert!(found[0].2.contains(r#"${ "Hello \(.name)!" }"#), "{}", found[0].2);
 }
 
