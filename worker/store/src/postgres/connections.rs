@@ -60,7 +60,9 @@ impl Connections {
             ("default_transaction_deferrable", "off".to_owned()),
             ("jit", "off".to_owned()),
             ("plan_cache_mode", "force_generic_plan".to_owned()),
+            // A batch looks its few rows up by index; these would read whole tables instead while statistics are missing.
             ("enable_seqscan", "off".to_owned()),
+            ("enable_mergejoin", "off".to_owned()),
         ];
         let options = match options.get_application_name() {
             Some(_) => options,

@@ -11,24 +11,31 @@ use super::PostgresStore;
 use crate::port::{DueTimer, Hit, LoadRequest, Loaded, LookRequest};
 use crate::rows::{InstanceRow, MailRow, Meeting};
 
+// `offset 0` holds the planner to looking each key up by itself: with statistics that are missing or old it would read
+// whole tables and hash them.
+
 // `statement_timestamp` lies before the snapshot: an event that parks while this runs is never taken for older than the
 // wait that it meets.
 const LOAD: &str = "
 with hit as materialized (
-  select b.key, b.instance, b.slot from unnest($2::uuid[]) k(key) join bookmarks b on b.key = k.key
+  select b.* from unnest($2::uuid[]) k(key)
+  cross join lateral (select key, instance, slot from bookmarks where key = k.key offset 0) b
 ), who as materialized (
   select id from unnest($3::uuid[]) i(id) union select instance from hit
 )
 select 0, null::uuid, null::uuid, (extract(epoch from statement_timestamp()) * 1000000)::bigint,
        (select value from meta where name = 'catalogue'), null::int4, null::bytea
 union all
-select 1, x.key, null, null, null, null, null from unnest($1::uuid[]) m(key) join inbox x on x.key = m.key
+select 1, x.key, null, null, null, null, null from unnest($1::uuid[]) m(key)
+  cross join lateral (select key from inbox where key = m.key offset 0) x
 union all
 select 2, key, instance, slot, null, null, null from hit
 union all
-select 3, i.id, null, i.definition, null, i.revision, i.state from who join instances i on i.id = who.id
+select 3, i.id, null, i.definition, null, i.revision, i.state from who
+  cross join lateral (select id, definition, revision, state from instances where id = who.id offset 0) i
 union all
-select 4, m.instance, null, m.definition, m.id, null, m.stimulus from who join mail m on m.instance = who.id";
+select 4, m.instance, null, m.definition, m.id, null, m.stimulus from who
+  cross join lateral (select id, instance, definition, stimulus from mail where instance = who.id offset 0) m";
 
 /// Which of the five parts of `LOAD` a row comes from.
 mod part {
@@ -41,8 +48,9 @@ mod part {
 const LOOK: &str = "
 select p.id, p.key, b.instance, b.slot, p.at_us, p.event
 from (select distinct key from unnest($1::uuid[]) k(key)) k
-join parked p on p.key = k.key
-join bookmarks b on b.key = p.key and (b.since_us is null or p.at_us >= b.since_us)
+cross join lateral (select id, key, at_us, event from parked where key = k.key offset 0) p
+cross join lateral (select instance, slot, since_us from bookmarks where key = p.key offset 0) b
+where b.since_us is null or p.at_us >= b.since_us
 order by p.at_us, p.id, b.instance, b.slot";
 
 const SWEEP: &str = "
@@ -50,7 +58,8 @@ with page as materialized (
   select id, key, at_us, event from parked where $1::uuid is null or id > $1 order by id limit $2
 )
 select p.id, p.key, b.instance, b.slot, p.at_us, case when b.slot is not null then p.event end
-from page p left join bookmarks b on b.key = p.key and (b.since_us is null or p.at_us >= b.since_us)
+from page p left join lateral (select key, instance, slot, since_us from bookmarks where key = p.key offset 0) b
+  on b.since_us is null or p.at_us >= b.since_us
 order by p.id, b.instance, b.slot";
 
 // Shard by shard, so that a crowd of due timers is not sorted as a whole.

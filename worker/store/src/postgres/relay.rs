@@ -16,16 +16,19 @@ use super::load::bytes;
 use crate::port::{Cursor, Page};
 use crate::rows::{JournalRow, WorkerId};
 
-// A transaction's rows are never parted (`with ties`): a place lies between two transactions. Two branches with one lower
-// bound each: one with an `or` reads the shard from its beginning.
+// A transaction's rows are never parted (`with ties`): a place lies between two transactions. Each pending transaction is
+// looked up by itself (`offset 0` holds the planner to that), and the rest is one range with one lower bound: otherwise a
+// shard is read from its beginning at every poll.
 const READ: &str = "
 select c.shard, c.epoch, c.next_xid::text, c.pending::text, pg_current_snapshot()::text,
        j.late, j.xid::text, j.seq, j.instance, j.revision, j.definition, j.at_us, j.events
 from relay_cursor c cross join lateral (
-  (select true as late, xid, seq, instance, revision, definition, at_us, events from journal r
-   where r.shard = c.shard and r.xid = any(c.pending)
-     and not exists (select 1 from quarantine q where q.instance = r.instance and q.revision <= r.revision)
-   order by xid fetch first ($2::bigint) rows with ties)
+  (select true as late, r.* from unnest(c.pending) p(open) cross join lateral (
+     select xid, seq, instance, revision, definition, at_us, events from journal r
+     where r.shard = c.shard and r.xid = p.open
+       and not exists (select 1 from quarantine q where q.instance = r.instance and q.revision <= r.revision)
+     offset 0) r
+   order by r.xid fetch first ($2::bigint) rows with ties)
   union all
   (select false, xid, seq, instance, revision, definition, at_us, events from journal r
    where r.shard = c.shard and r.xid >= c.next_xid

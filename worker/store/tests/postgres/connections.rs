@@ -1,13 +1,16 @@
 //! What a batch costs, and what becomes of connections that break.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use flagstop_store::conformance::fixtures::*;
 use flagstop_store::port::{Counters, Group, LoadRequest, LookRequest, StoreError};
 use flagstop_store::postgres::PostgresStore;
+use flagstop_store::rows::{MailRow, TimerRow};
 use flagstop_store::{Store, StoreConfig};
+use sqlx::Row as _;
 
-use crate::server::{Schema, url};
+use crate::server::{Schema, Session, url};
 
 /// Whatever a batch's size: one round trip to load, one to commit, one to look.
 #[tokio::test]
@@ -40,6 +43,80 @@ async fn a_batch_of_any_size_costs_three_round_trips() {
         let meetings = store.look(&LookRequest { parked: keys.clone(), bookmarks: keys }).await.unwrap();
         assert_eq!(meetings.len(), size);
         assert_eq!(since(before), (0, 1, 1), "look of {size}");
+    }
+}
+
+/// What Postgres has read of each table so far, in rows; counted at the end of a session.
+async fn rows_read(other: &mut Session) -> BTreeMap<String, i64> {
+    let text = "select relname::text, seq_tup_read + coalesce(idx_tup_fetch, 0) from pg_stat_user_tables \
+                where schemaname = current_schema()";
+    other.ask(text).await.iter().map(|row| (row.get(0), row.get(1))).collect()
+}
+
+/// The tables are full of others' rows: a batch reads its own, not theirs. Before and after the database has counted its
+/// tables, which changes its plans.
+#[tokio::test]
+async fn a_batch_reads_its_own_rows_however_full_the_tables_are() {
+    const OTHERS: i64 = 3_000;
+    let schema = Schema::new("full tables").await;
+    let filler = schema.migrated().await;
+    let busy = |name: &str| {
+        let waits = with(hearing(name, 0, &[name]), |write| {
+            write.bookmarks.add = vec![bookmark(name, 1)];
+            write.timers.add = vec![TimerRow { due_us: i64::MAX / 2, slot: 1 }];
+            write.effects.add = vec![effect(1)];
+        });
+        Group { post: vec![mail(name, "x")], park: vec![parked(name, &format!("{name} early"))], ..waits }
+    };
+    filler.beat(worker(1), LONG_US).await.unwrap();
+    for batch in 0..OTHERS / 500 {
+        let names: Vec<_> = (0..500).map(|n| format!("other {batch}.{n}")).collect();
+        apply(&filler, names.iter().map(|name| busy(name)).collect()).await;
+    }
+    drain(&filler, worker(1), 1_000).await;
+    filler.close().await;
+
+    let mut other = schema.session().await;
+    for (round, prepare) in ["select 1", "analyze"].into_iter().enumerate() {
+        other.run(prepare).await;
+        let named = format!("{}?application_name={}", url(), schema.0);
+        let store: Arc<dyn Store> = Arc::new(PostgresStore::open(&named, &schema.config()).unwrap());
+        let before = rows_read(&mut other).await;
+        let names: Vec<_> = (0..10).map(|n| format!("mine {round}.{n}")).collect();
+        let keys: Vec<_> = names.iter().map(|name| hash(name)).collect();
+        apply(&store, names.iter().map(|name| busy(name)).collect()).await;
+        let instances = names.iter().map(|name| id(name)).collect();
+        let loaded = store.load(&LoadRequest { messages: keys.clone(), keys: keys.clone(), instances }).await.unwrap();
+        assert_eq!((loaded.instances.len(), loaded.mail.len()), (10, 10));
+        let second = names.iter().map(|name| {
+            let mine = |row: &&MailRow| row.instance == id(name);
+            let on = with(group(name, 1), |write| {
+                write.bookmarks.drop = vec![bookmark(name, 1)];
+                write.timers.drop = vec![TimerRow { due_us: i64::MAX / 2, slot: 1 }];
+                write.effects.drop = vec![effect(1)];
+            });
+            let mail = loaded.mail.iter().filter(mine).map(|row| row.id).collect();
+            Group { mail, claims: vec![parked(name, "").id], ..on }
+        });
+        apply(&store, second.collect()).await;
+        store.look(&LookRequest { parked: keys.clone(), bookmarks: keys }).await.unwrap();
+        let all: Vec<i16> = (0..64).collect();
+        assert!(store.due_timers(&all, 100).await.unwrap().is_empty());
+        assert_eq!(drain(&store, worker(1), 1_000).await.len(), 20);
+        for _ in 0..5 {
+            assert!(read(&store, worker(1), 1_000).await.is_empty());
+        }
+        store.close().await;
+        let open = format!("select from pg_stat_activity where application_name = '{}'", schema.0);
+        while !other.ask(&open).await.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        for (table, rows) in rows_read(&mut other).await {
+            let rows = rows - before[&table];
+            // The cursors are one row per shard, and read by every poll.
+            let bound = if table == "relay_cursor" { 64 * 20 } else { 200 };
+            assert!(rows <= bound, "{rows} rows of {table} were read for a batch of 10, round {round}");
+        }
     }
 }
 
