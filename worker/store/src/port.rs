@@ -24,7 +24,9 @@ pub enum StoreError {
     #[error("FS-STORE-SCHEMA: {0}")]
     Schema(String),
     /// A definition with the same name and version but other content is already there.
-    #[error("FS-DEPLOY-CONFLICT: {namespace}/{name} {version} is already deployed with other content; give the changed definition a new version")]
+    #[error(
+        "FS-DEPLOY-CONFLICT: {namespace}/{name} {version} is already deployed with other content; give the changed definition a new version"
+    )]
     DefinitionConflict {
         /// `document.namespace`.
         namespace: String,
@@ -292,8 +294,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// knowing.
     async fn held(&self, worker: WorkerId) -> Result<Vec<EffectLease>, StoreError>;
 
-    /// Reads on from the cursors of the shards that this worker holds, at most `limit` rows per shard. Repeating it
-    /// without [`Store::save`] gives the same rows again: publishing is at least once.
+    /// Reads on from the cursors of the shards that this worker holds, about `limit` rows per shard: what one transaction
+    /// wrote may come whole. Repeating it without [`Store::save`] gives the same rows again: publishing is at least once.
     async fn read(&self, worker: WorkerId, limit: i64) -> Result<Vec<Page>, StoreError>;
 
     /// Saves cursors whose rows are all confirmed. One whose shard has changed hands is left as it is.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgRow};
 use sqlx::query::Query;
-use sqlx::{ConnectOptions as _, Connection as _, Postgres};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Postgres};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
@@ -54,6 +54,8 @@ impl Connections {
             ("search_path", config.schema.clone()),
             ("statement_timeout", config.statement_timeout_ms.to_string()),
             ("lock_timeout", config.lock_timeout_ms.to_string()),
+            // The few transactions of several round trips (deployments, migrations) must not outlive their process.
+            ("idle_in_transaction_session_timeout", config.statement_timeout_ms.to_string()),
             // What the statements count on, whatever this database's defaults are: each statement sees what is committed
             // when it begins, and a batch's plan does not depend on its size.
             ("default_transaction_isolation", "read committed".to_owned()),
@@ -102,13 +104,14 @@ impl Connections {
     pub(super) async fn fetch(&self, statement: Statement) -> Result<Vec<PgRow>, sqlx::Error> {
         let mut lent = self.take().await?;
         let result = lent.fetch(statement).await;
-        // A refusal is an answer: the connection is sound. Any other error may have come in the middle of one.
-        match &result {
-            Err(error) if errors::broken(error) => drop(lent),
-            Ok(_) | Err(sqlx::Error::Database(_)) => lent.sound(),
-            Err(_) => drop(lent),
-        }
-        result
+        lent.after(result)
+    }
+
+    /// Sends several commands without arguments in one message: one transaction, whatever becomes of the client.
+    pub(super) async fn fetch_commands(&self, text: AssertSqlSafe<String>) -> Result<Vec<PgRow>, sqlx::Error> {
+        let mut lent = self.take().await?;
+        let result = self.answered(sqlx::raw_sql(text).fetch_all(&mut lent.connection)).await;
+        lent.after(result)
     }
 
     /// The same, counted as part of a batch's cost.
@@ -140,6 +143,19 @@ impl Connections {
         }
     }
 
+    /// Waits for an answer, though not for ever.
+    async fn answered<T>(&self, answer: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+        let answer = timeout(self.answer_timeout, answer).await;
+        let result = answer.unwrap_or_else(|_elapsed| Err(timed_out("the database does not answer")));
+        if let Err(error) = &result
+            && errors::broken(error)
+        {
+            // The others broke with it, most likely: a new one each is quicker than to find that out one by one.
+            self.idle().clear();
+        }
+        result
+    }
+
     fn idle(&self) -> MutexGuard<'_, Vec<PgConnection>> {
         // A list of idle connections is whole whatever panicked.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
@@ -149,21 +165,29 @@ impl Connections {
 impl Lent<'_> {
     /// Sends one statement.
     pub(super) async fn fetch(&mut self, statement: Statement) -> Result<Vec<PgRow>, sqlx::Error> {
-        let answer = timeout(self.home.answer_timeout, statement.fetch_all(&mut self.connection)).await;
-        let result = answer.unwrap_or_else(|_elapsed| Err(timed_out("the database does not answer")));
-        if let Err(error) = &result
-            && errors::broken(error)
-        {
-            // The others broke with it, most likely: a new one each is quicker than to find that out one by one.
-            self.home.idle().clear();
-        }
-        result
+        self.home.answered(statement.fetch_all(&mut self.connection)).await
     }
 
     /// Sends commands without arguments, as many as the text holds.
-    pub(super) async fn run(&mut self, text: sqlx::AssertSqlSafe<String>) -> Result<(), sqlx::Error> {
+    pub(super) async fn run(&mut self, text: AssertSqlSafe<String>) -> Result<(), sqlx::Error> {
+        self.home.answered(sqlx::raw_sql(text).execute(&mut self.connection)).await?;
+        Ok(())
+    }
+
+    /// Sends commands that may take as long as they need.
+    pub(super) async fn run_long(&mut self, text: AssertSqlSafe<String>) -> Result<(), sqlx::Error> {
         sqlx::raw_sql(text).execute(&mut self.connection).await?;
         Ok(())
+    }
+
+    /// Gives it back unless it may be in the middle of an answer. A refusal is an answer.
+    fn after<T>(self, result: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
+        match &result {
+            Err(error) if errors::broken(error) => drop(self),
+            Ok(_) | Err(sqlx::Error::Database(_)) => self.sound(),
+            Err(_) => drop(self),
+        }
+        result
     }
 
     /// Gives it back for others to use: no transaction is open, and the last statement was answered.

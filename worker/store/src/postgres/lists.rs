@@ -27,10 +27,11 @@ macro_rules! select_instances {
     };
 }
 
-// A page goes on behind its last row: (newest first, id ascending) is no row comparison, so it is spelled out.
+// A page goes on behind its last row, found by the index: one bound on the time, then the rest of that moment by id.
 const INSTANCES: &str = select_instances!(
     "where (cardinality($1::int2[]) = 0 or status = any($1))
-       and ($2::uuid is null or created_us <= (select created_us from instances where id = $2))
+       and created_us <= case when $2::uuid is null then 9223372036854775807
+                              else (select created_us from instances where id = $2) end
        and ($2::uuid is null or created_us < (select created_us from instances where id = $2) or id > $2)
      order by created_us desc, id limit $3"
 );

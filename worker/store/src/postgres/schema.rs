@@ -47,7 +47,7 @@ async fn step(store: &PostgresStore, lent: &mut Lent<'_>, migration: &Migration)
     let schema = &store.schema;
     // The lock comes first: whoever waited for it sees what the other one did. Reading `flagstop_migrations` is a statement
     // of its own, with a snapshot after that.
-    lent.run(AssertSqlSafe(format!(
+    lent.run_long(AssertSqlSafe(format!(
         "begin; set local statement_timeout = 0; set local lock_timeout = {LOCK_TIMEOUT_MS};
          select pg_advisory_xact_lock(hashtext('flagstop migrate'), hashtext('{schema}'));"
     )))
@@ -60,7 +60,7 @@ async fn step(store: &PostgresStore, lent: &mut Lent<'_>, migration: &Migration)
     let applied = versions(&lent.fetch(sqlx::query(APPLIED)).await?)?;
     let missing = !applied.contains(&migration.version);
     if missing {
-        lent.run(AssertSqlSafe(migration.text.to_owned())).await?;
+        lent.run_long(AssertSqlSafe(migration.text.to_owned())).await?;
         let record = "insert into flagstop_migrations \
                       values ($1, $2, (extract(epoch from clock_timestamp()) * 1000000)::bigint)";
         lent.fetch(sqlx::query(record).bind(migration.version).bind(migration.name)).await?;

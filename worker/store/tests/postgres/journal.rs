@@ -156,7 +156,7 @@ async fn relay_once(store: &Arc<dyn Store>, random: &mut StdRng, confirmed: &mut
             assert_eq!(row.revision, *last + 1, "of {}: skipped, doubled or out of order", row.instance);
             *last = row.revision;
         }
-        store.save(worker(1), &[page.next.clone()]).await.unwrap();
+        store.save(worker(1), std::slice::from_ref(&page.next)).await.unwrap();
     }
     !pages.is_empty()
 }
