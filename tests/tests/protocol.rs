@@ -194,7 +194,7 @@ async fn bad_messages_become_dead_letters_and_the_worker_goes_on() {
     let bad = [
         ("FS-EVENT-NOT-CLOUDEVENT", RawMessage { body: Bytes::from_static(b"hello"), ..RawMessage::default() }),
         ("FS-EVENT-NOT-JSON", with_body("b1", "{oops".into())),
-        ("FS-EVENT-NOT-JSON", with_body("b2", deep)),
+        ("FS-EVENT-TOO-DEEP", with_body("b2", deep)),
         ("FS-EVENT-TOO-LARGE", with_body("b3", format!("\"{}\"", "x".repeat(2 << 20)))),
         ("FS-DEFINITION-UNKNOWN", command("b4", json!({ "namespace": "t", "name": "nobody" }))),
         ("FS-COMMAND-INVALID", command("b5", json!({ "name": 3 }))),

@@ -15,6 +15,7 @@ pub(crate) fn letter(delivery: &Delivery, code: &str, reason: &str) -> DeadLette
     let headers = Bytes::from(serde_json::to_vec(&headers).expect("strings always serialise"));
     // Not the origin: AMQP's delivery tag changes with each delivery.
     let id = Hash16::of("flagstop/letter", &[code.as_bytes(), &headers, &message.body]);
+    let reason = reason.strip_prefix(code).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(reason);
     // Text columns take no NUL, and a letter must always be storable.
     let text = |text: &str| text.replace('\0', "\u{fffd}");
     DeadLetter {
