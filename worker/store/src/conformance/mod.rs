@@ -4,7 +4,7 @@
 //!
 //! A driver's test file lists the whole suite with one line, and so can't leave a case out:
 //!
-//! ```ignore
+//! ```text
 //! /// Gives a migrated, empty store; `case` is a name of the case, fit for a schema or a file.
 //! async fn fresh(case: &str) -> Arc<dyn Store> { … }
 //!
