@@ -39,7 +39,7 @@ where
 {
     let start = std::time::Instant::now();
     while !check().await {
-        assert!(start.elapsed() < std::time::Duration::from_secs(60), "did not happen: {what}");
+        assert!(start.elapsed() < std::time::Duration::from_secs(30), "did not happen: {what}");
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
 }

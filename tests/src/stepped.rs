@@ -1,7 +1,7 @@
 //! A store that stops before and after each call of the hot path until the test lets it go on: interleavings of
 //! several workers are played step by step, not by luck.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -34,6 +34,7 @@ pub struct Stepped {
     held: Mutex<bool>,
     permits: Semaphore,
     waiting: Mutex<Option<Step>>,
+    made: AtomicU64,
     changed: Notify,
     lost_answers: AtomicU32,
 }
@@ -47,6 +48,7 @@ impl Stepped {
             held: Mutex::new(false),
             permits: Semaphore::new(0),
             waiting: Mutex::new(None),
+            made: AtomicU64::new(0),
             changed: Notify::new(),
             lost_answers: AtomicU32::new(0),
         })
@@ -67,7 +69,7 @@ impl Stepped {
     /// Waits until the worker stands before its next step, lets it make this one, and waits until it is made.
     /// `None`: the worker has nothing to do within a short while.
     pub async fn step(&self) -> Option<Step> {
-        let arrived = tokio::time::timeout(std::time::Duration::from_millis(300), async {
+        let arrived = tokio::time::timeout(std::time::Duration::from_millis(60), async {
             loop {
                 let changed = self.changed.notified();
                 if let Some(step) = *self.waiting.lock().unwrap() {
@@ -77,10 +79,11 @@ impl Stepped {
             }
         });
         let step = arrived.await.ok()?;
+        let made = self.made.load(Ordering::SeqCst);
         self.permits.add_permits(1);
         loop {
             let changed = self.changed.notified();
-            if self.waiting.lock().unwrap().is_none() {
+            if self.made.load(Ordering::SeqCst) > made {
                 return Some(step);
             }
             changed.await;
@@ -102,6 +105,7 @@ impl Stepped {
         permit.forget();
         let done = call.await;
         *self.waiting.lock().unwrap() = None;
+        self.made.fetch_add(1, Ordering::SeqCst);
         self.changed.notify_waiters();
         done
     }

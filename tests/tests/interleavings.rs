@@ -227,7 +227,7 @@ async fn d1_a_message_for_several_instances_reaches_each_once_whatever_conflicts
         eventually("both are started", async || bench.hands[0].bus.acked(started)).await;
         for name in ["twice", "other"] {
             let id = InstanceId::of_trigger("/tests", &format!("d1-start-{n}"), "t", name);
-            eventually("it waits", async || bench.store.instance(id).await.unwrap().is_some()).await;
+            eventually(&format!("{name} {n} waits"), async || bench.store.instance(id).await.unwrap().is_some()).await;
         }
         bench.hold();
         // Each of them is for both instances, and the two workers get in each other's way.

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 /// A stimulus that waits in the mailbox (PROTOCOL D1). Names are part of the stored format.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(tag = "k", rename_all = "lowercase")]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Mail {
     /// Starts the instance, if it is not there yet.
     Start {
@@ -71,4 +71,19 @@ pub(crate) fn decode_event(bytes: &[u8], limits: &CodecLimits) -> Result<CloudEv
     // What was taken once is taken again: the stored form is a level deeper, and binary data is a third larger in it.
     let stored = CodecLimits { body_bytes_max: usize::MAX, json_depth_max: limits.json_depth_max + 1, ..*limits };
     flagstop_bus::decode(&message, &stored).map_err(|e| Unreadable { what: "event", why: e.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mail_survives_its_stored_form() {
+        let start = Mail::Start { input: raw("[{\"n\":1.50}]".into()), cause: Some(("id".into(), "/s".into())) };
+        for mail in [start, Mail::Event { event: raw("{\"id\":\"1\"}".into()) }, Mail::Cancel, Mail::Proceed] {
+            let bytes = mail.encode();
+            let read = Mail::decode(&bytes).expect("what was written can be read");
+            assert_eq!(format!("{read:?}"), format!("{mail:?}"));
+        }
+    }
 }
