@@ -42,6 +42,8 @@ pub enum Command {
     Instances(commands::instances::Instances),
     /// Check definitions and show every mistake with its place and how to mend it
     Validate(commands::validate::Validate),
+    /// Measure this build on your store and bus
+    Bench(commands::bench::Bench),
 }
 
 /// `--store`

@@ -63,6 +63,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
             Command::Publish(command) => command.run(config).await,
             Command::Instances(command) => command.run(config).await,
             Command::Validate(command) => command.run(),
+            Command::Bench(command) => command.run(config).await,
         }
     });
     // A read of standard input under way would hold an orderly shutdown for ever.

@@ -64,6 +64,11 @@ impl Node {
         self.worker.id().0.to_string()
     }
 
+    /// What the worker has done so far.
+    pub fn counters(&self) -> flagstop_runtime::WorkerCounters {
+        self.worker.counters()
+    }
+
     /// Finishes what is under way, gives back what it holds, lets `before_close` use the bus once more, closes all.
     pub async fn stop(self, config: &Config, before_close: impl Future<Output = ()>) {
         self.worker.drain(config.grace).await;

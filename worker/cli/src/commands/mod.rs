@@ -1,5 +1,6 @@
 //! The commands, one file each: their arguments and what they do.
 
+pub mod bench;
 pub mod deploy;
 pub mod dev;
 pub mod instances;

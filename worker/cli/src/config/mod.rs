@@ -87,6 +87,7 @@ impl Config {
             worker: typed(worker)?,
         };
         config.worker.check()?;
+        config.store.check()?;
         Ok(config)
     }
 
