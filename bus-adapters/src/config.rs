@@ -46,13 +46,16 @@ pub struct BusConfig {
     /// Messages that a subscriber may lag behind before the driver holds back (or, embedded, drops the oldest).
     pub subscription_messages_max: usize,
 
-    /// Longest wait for the first connection, in milliseconds; reconnecting goes on for ever.
+    /// Longest wait for the first connection, and for Kafka's topics to have leaders, in milliseconds; reconnecting
+    /// goes on for ever.
     pub connect_timeout_ms: u64,
     /// Longest wait for a published message's confirmation, in milliseconds.
     pub publish_timeout_ms: u64,
     /// Longest wait for a clean end when the bus is closed, in milliseconds.
     pub close_timeout_ms: u64,
-    /// RabbitMQ: heartbeat, in seconds; a silent connection is given up after twice as long.
+    /// RabbitMQ: heartbeat, in seconds, unless the URL says otherwise (`?heartbeat=`). The broker gives a silent worker
+    /// up after two to three times as long and hands its messages to others; a worker gives a silent broker up after
+    /// twice as long. A smaller one that the broker asks for wins; 0 leaves the choice to the broker.
     pub heartbeat_s: u16,
     /// Kafka: longest wait for messages in hand when a partition is taken away, in milliseconds.
     pub revoke_wait_ms: u64,
@@ -123,7 +126,8 @@ impl Default for BusConfig {
             connect_timeout_ms: 5_000,
             publish_timeout_ms: 30_000,
             close_timeout_ms: 5_000,
-            heartbeat_s: 10,
+            // A stopped worker's messages are elsewhere within about ten seconds; much less would cut busy workers off.
+            heartbeat_s: 4,
             revoke_wait_ms: 500,
             producer: BTreeMap::new(),
             consumer: BTreeMap::new(),

@@ -7,6 +7,7 @@
 
 mod consumer;
 mod context;
+mod ends;
 mod lanes;
 mod poll;
 mod producer;

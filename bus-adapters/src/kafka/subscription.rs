@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -10,6 +10,7 @@ use rdkafka::error::KafkaResult;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::context::{Health, Plain};
+use super::ends::ends;
 use super::settings::Settings;
 use super::{POLL, message, wrong_property};
 use crate::handover::Handover;
@@ -49,16 +50,9 @@ pub(super) fn subscribe(
 }
 
 fn from_the_end(consumer: &BaseConsumer<Plain>, topic: &str, within: Duration) -> KafkaResult<()> {
-    let metadata = consumer.fetch_metadata(Some(topic), within)?;
     let mut assignment = TopicPartitionList::new();
-    for partition in metadata.topics().iter().flat_map(|topic| topic.partitions()) {
-        let (_, end) = consumer.fetch_watermarks(topic, partition.id(), within)?;
-        assignment.add_partition_offset(topic, partition.id(), Offset::Offset(end))?;
-    }
-    if assignment.count() == 0 {
-        return Err(rdkafka::error::KafkaError::MetadataFetch(
-            rdkafka::types::RDKafkaErrorCode::UnknownTopicOrPartition,
-        ));
+    for (partition, end) in ends(consumer, topic, Instant::now() + within)? {
+        assignment.add_partition_offset(topic, partition, Offset::Offset(end))?;
     }
     consumer.assign(&assignment)
 }

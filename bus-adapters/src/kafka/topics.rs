@@ -1,22 +1,18 @@
-//! Topics: makes what is missing, verifies what is there. Blocking, as librdkafka is.
+//! Topics: makes what is missing, verifies what is there, waits until they can be used. Blocking, as librdkafka is.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::RDKafkaErrorCode;
 
 use super::context::{Health, Plain};
+use super::ends::ends;
 use super::settings::Settings;
 use super::wrong_property;
 use crate::port::{BusError, Channel};
-
-/// How long between looks at topics that are being made, in milliseconds.
-const LOOK_MS: u64 = 100;
-
-/// Topics that are there, with those of their partitions that have a leader.
-type Present = BTreeMap<String, usize>;
 
 pub(super) fn prepare(settings: &Settings, health: &Arc<Health>, declare: bool) -> Result<(), BusError> {
     let admin: AdminClient<Plain> =
@@ -24,37 +20,33 @@ pub(super) fn prepare(settings: &Settings, health: &Arc<Health>, declare: bool) 
     let present = present(&admin, settings)?;
     health.set_up();
     let config = &settings.config;
-    if let Some(name) = config.extra_inputs.iter().find(|name| !present.contains_key(*name)) {
+    if let Some(name) = config.extra_inputs.iter().find(|name| !present.contains(*name)) {
         return Err(BusError::Topology(format!(
             "topic `{name}` of `bus.extra_inputs` is missing; these topics belong to others and are never made: make it, or take it from the list"
         )));
     }
     let ours = [Channel::In, Channel::Status, Channel::Out, Channel::Dead].map(|channel| config.topic(channel));
-    let missing: Vec<&String> = ours.iter().filter(|name| !present.contains_key(*name)).collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    if !declare {
+    let missing: Vec<&String> = ours.iter().filter(|name| !present.contains(*name)).collect();
+    if !missing.is_empty() && !declare {
         let names = missing.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
         return Err(BusError::Topology(format!(
             "missing topics: {names}; let the worker make them (bus.declare = true) or make them yourself"
         )));
     }
-    make(&admin, settings, &missing)?;
-    wait_for(&admin, settings, &missing)
+    if !missing.is_empty() {
+        make(&admin, settings, &missing)?;
+    }
+    ready(settings, health, &ours.iter().chain(&config.extra_inputs).collect::<Vec<_>>())
 }
 
-fn present(admin: &AdminClient<Plain>, settings: &Settings) -> Result<Present, BusError> {
+fn present(admin: &AdminClient<Plain>, settings: &Settings) -> Result<BTreeSet<String>, BusError> {
     let metadata = admin.inner().fetch_metadata(None, settings.config.connect_timeout()).map_err(|why| {
         BusError::Unreachable(format!(
             "Kafka at {} can't be reached within {} ms: {why}; check the URL, the brokers (also their advertised.listeners) and the security properties",
             settings.brokers, settings.config.connect_timeout_ms
         ))
     })?;
-    let led = |topic: &rdkafka::metadata::MetadataTopic| {
-        topic.partitions().iter().filter(|partition| partition.leader() >= 0).count()
-    };
-    Ok(metadata.topics().iter().map(|topic| (topic.name().to_owned(), led(topic))).collect())
+    Ok(metadata.topics().iter().map(|topic| topic.name().to_owned()).collect())
 }
 
 fn make(admin: &AdminClient<Plain>, settings: &Settings, missing: &[&String]) -> Result<(), BusError> {
@@ -85,20 +77,18 @@ fn make(admin: &AdminClient<Plain>, settings: &Settings, missing: &[&String]) ->
     Ok(())
 }
 
-fn wait_for(admin: &AdminClient<Plain>, settings: &Settings, made: &[&String]) -> Result<(), BusError> {
-    let end = Instant::now() + settings.config.connect_timeout();
-    let wanted = usize::try_from(settings.config.partitions).unwrap_or(1);
-    loop {
-        let present = present(admin, settings)?;
-        let lacking = made.iter().find(|name| present.get(**name).is_none_or(|led| *led < wanted));
-        match lacking {
-            None => return Ok(()),
-            Some(name) if Instant::now() > end => {
-                return Err(BusError::Topology(format!(
-                    "topic `{name}` was made, but its partitions have no leader yet; try again"
-                )));
-            }
-            Some(_) => std::thread::sleep(Duration::from_millis(LOOK_MS)),
-        }
+/// Waits until every partition has a leader that answers: "made" and "in the metadata" only mean that it will have one.
+fn ready(settings: &Settings, health: &Arc<Health>, topics: &[&String]) -> Result<(), BusError> {
+    let consumer: BaseConsumer<Plain> =
+        settings.watcher().create_with_context(Plain(Arc::clone(health))).map_err(wrong_property)?;
+    let deadline = Instant::now() + settings.config.connect_timeout();
+    for topic in topics {
+        ends(&consumer, topic, deadline).map_err(|why| {
+            BusError::Unreachable(format!(
+                "not every partition of the topic `{topic}` is led by a broker that answered within {} ms: {why}; try again, and look at the brokers' health and the user's right to describe the topic",
+                settings.config.connect_timeout_ms
+            ))
+        })?;
     }
+    Ok(())
 }

@@ -28,16 +28,9 @@ use crate::config::{BusConfig, without_password};
 use crate::port::{Bus, BusError, Channel, Consumer, Outgoing, PublishError, Subscription};
 
 pub(crate) fn open(url: &str, config: &BusConfig) -> Result<Arc<dyn Bus>, BusError> {
-    let mut uri: AMQPUri = url.parse().map_err(|why| {
-        BusError::Url(format!(
-            "`{}` is not an AMQP URL: {why}; write amqp://user:password@host:5672/vhost, special characters percent-encoded",
-            without_password(url)
-        ))
-    })?;
+    let uri = uri(url, config)?;
     // The first provider that is installed wins; a second attempt is no error.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    uri.query.heartbeat.get_or_insert(config.heartbeat_s);
-    uri.query.connection_timeout.get_or_insert(config.connect_timeout_ms);
     Ok(Arc::new(RabbitMq {
         publisher: Publisher::new(Link::start(&uri, "publish", config), config),
         consuming: Arc::new(Link::start(&uri, "consume", config)),
@@ -45,6 +38,19 @@ pub(crate) fn open(url: &str, config: &BusConfig) -> Result<Arc<dyn Bus>, BusErr
         end: CancellationToken::new(),
         config: config.clone(),
     }))
+}
+
+/// The URL, with what it leaves open taken from the configuration.
+fn uri(url: &str, config: &BusConfig) -> Result<AMQPUri, BusError> {
+    let mut uri: AMQPUri = url.parse().map_err(|why| {
+        BusError::Url(format!(
+            "`{}` is not an AMQP URL: {why}; write amqp://user:password@host:5672/vhost, special characters percent-encoded",
+            without_password(url)
+        ))
+    })?;
+    uri.query.heartbeat.get_or_insert(config.heartbeat_s);
+    uri.query.connection_timeout.get_or_insert(config.connect_timeout_ms);
+    Ok(uri)
 }
 
 #[derive(Debug)]
@@ -115,5 +121,19 @@ impl Bus for RabbitMq {
 
     fn healthy(&self) -> bool {
         self.publisher.is_up() && self.consuming.current().is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_heartbeat_is_the_urls_or_else_the_configurations() {
+        let config = BusConfig { heartbeat_s: 7, ..BusConfig::default() };
+        let heartbeat = |url: &str, config: &BusConfig| uri(url, config).expect("a URL").query.heartbeat;
+        assert_eq!(heartbeat("amqp://h/%2f?heartbeat=30", &config), Some(30));
+        assert_eq!(heartbeat("amqp://h/%2f", &config), Some(7));
+        assert_eq!(heartbeat("amqp://h/%2f", &BusConfig::default()), Some(4));
     }
 }

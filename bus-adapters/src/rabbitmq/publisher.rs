@@ -240,12 +240,9 @@ impl Letter<'_> {
 async fn settle(sending: Sending<'_>, returned: &mut HashSet<ReturnKey>) -> Result<Verdict, Error> {
     let (verdict, back) = match sending.await?.await? {
         Confirmation::Ack(back) => (Ok(()), back),
-        Confirmation::Nack(back) => (
-            Err(PublishError::Unavailable(
-                "RabbitMQ could not take the message (a queue is full, or its node fails)".into(),
-            )),
-            back,
-        ),
+        Confirmation::Nack(back) => {
+            (Err(PublishError::Unavailable("the broker nacked it; is a bound queue full?".into())), back)
+        }
         Confirmation::NotRequested => (Err(PublishError::Unavailable("the channel does not confirm".into())), None),
     };
     returned.extend(back.as_ref().map(key_of_returned));

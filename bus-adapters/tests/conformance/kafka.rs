@@ -8,7 +8,9 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 
-use crate::place::{After, Place, bodies, in_time, letter, publish, receive, receive_until, service, texts, tokens};
+use crate::place::{
+    After, Place, bodies, in_time, letter, publish, receive, receive_until, service, text, texts, tokens, watch,
+};
 use crate::proxy::closed_port;
 
 crate::conformance!(crate::kafka::place);
@@ -49,6 +51,40 @@ async fn verifying_makes_nothing_and_names_every_missing_topic() {
     let Err(BusError::Topology(why)) = bus.prepare(true).await else { panic!("others' topics are never made") };
     assert!(why.contains(".others`") && why.contains("bus.extra_inputs"), "{why}");
     place.clean_up().await;
+}
+
+/// Brokers learn of a topic, and lead it, a moment after it is said to be made.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn topics_can_be_followed_filled_and_consumed_as_soon_as_they_are_prepared() {
+    for round in 0..20 {
+        let place = place(&format!("fresh{round}")).await;
+        let bus = place.bus().await;
+        for channel in [Channel::In, Channel::Status, Channel::Out, Channel::Dead] {
+            let mut live = bus.subscribe(channel).await.unwrap_or_else(|why| panic!("{channel:?} in {round}: {why}"));
+            let letters: Vec<_> = texts(0, 40).iter().map(|text| letter(channel, text, text)).collect();
+            let results = in_time("confirmations", bus.publish(&letters)).await;
+            assert!(results.iter().all(Result::is_ok), "{channel:?} in round {round}: {results:?}");
+            let seen: BTreeSet<String> = watch(&mut live, 40).await.iter().map(text).collect();
+            assert_eq!(seen, texts(0, 40).into_iter().collect(), "{channel:?} in round {round}, over all partitions");
+        }
+        let mut consumer = bus.consume().await.unwrap();
+        assert_eq!(receive(&mut consumer, 80).await.len(), 80, "input and output in round {round}");
+        bus.close().await;
+        place.clean_up().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_that_never_comes_is_named_when_it_is_followed() {
+    let mut place = place("never").await;
+    place.config.connect_timeout_ms = 1_000;
+    let bus = flagstop_bus::open(&place.url, &place.config).await.unwrap();
+    let Err(BusError::Unreachable(why)) = in_time("an answer", bus.subscribe(Channel::Status)).await else {
+        panic!("there is no topic")
+    };
+    let topic = format!("`{}flagstop.status`", place.config.prefix);
+    assert!(why.contains(&topic) && why.contains("is it there"), "{why}");
+    bus.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,14 +1,16 @@
-//! A TCP proxy that can cut what goes through it, for tests of lost connections.
+//! A TCP proxy that can cut or swallow what goes through it, for tests of lost connections and of stopped workers.
 
 use std::sync::{Arc, Mutex};
 
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub struct Proxy {
     pub port: u16,
     connections: Arc<Mutex<Vec<JoinHandle<()>>>>,
+    frozen: watch::Sender<bool>,
     accepting: JoinHandle<()>,
 }
 
@@ -18,18 +20,30 @@ impl Proxy {
         let port = listener.local_addr().expect("bound").port();
         let connections: Arc<Mutex<Vec<JoinHandle<()>>>> = Arc::default();
         let kept = Arc::clone(&connections);
+        let (frozen, freeze) = watch::channel(false);
         let accepting = tokio::spawn(async move {
             while let Ok((mut inner, _)) = listener.accept().await {
-                let target = target.clone();
+                let (target, mut freeze) = (target.clone(), freeze.clone());
                 let connection = tokio::spawn(async move {
-                    if let Ok(mut outer) = TcpStream::connect(target).await {
-                        let _ = copy_bidirectional(&mut inner, &mut outer).await;
+                    let Ok(mut outer) = TcpStream::connect(target).await else { return };
+                    let frozen = async {
+                        let _ = freeze.wait_for(|frozen| *frozen).await;
+                    };
+                    tokio::select! {
+                        () = frozen => std::future::pending().await,
+                        _ = copy_bidirectional(&mut inner, &mut outer) => {}
                     }
                 });
                 kept.lock().unwrap().push(connection);
             }
         });
-        Self { port, connections, accepting }
+        Self { port, connections, frozen, accepting }
+    }
+
+    /// From now on nothing is read or written any more, and nothing is closed: what each side sees of a peer whose
+    /// process is stopped. New connections fare the same.
+    pub fn freeze(&self) {
+        self.frozen.send_replace(true);
     }
 
     /// Ends every connection that is open now; new ones are let through. Answers how many there were.

@@ -1,8 +1,14 @@
 //! RabbitMQ, and what only it can do wrong.
 
-use flagstop_bus::port::{BusError, Channel, PublishError};
-use lapin::options::{ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions};
-use lapin::types::FieldTable;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use flagstop_bus::port::{Bus, BusError, Channel, PublishError};
+use lapin::options::{
+    ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions,
+};
+use lapin::types::{AMQPValue, FieldTable};
 use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties};
 use tokio::net::TcpListener;
@@ -11,6 +17,9 @@ use crate::place::{
     After, Place, bodies, in_time, letter, publish, publish_to, receive, receive_until, service, texts, tokens, watch,
 };
 use crate::proxy::{Proxy, closed_port};
+
+/// A generous limit for the broker to notice a stopped worker, with the default heartbeat.
+const STOPPED_MAX: Duration = Duration::from_secs(15);
 
 crate::conformance!(crate::rabbitmq::place);
 
@@ -38,6 +47,16 @@ async fn broker_channel(url: &str) -> (Connection, lapin::Channel) {
     let connection = Connection::connect(url, ConnectionProperties::default()).await.expect("the test's broker");
     let channel = connection.create_channel().await.expect("a channel");
     (connection, channel)
+}
+
+/// A bus whose connections go through a proxy.
+async fn proxied(place: &Place) -> (Proxy, Arc<dyn Bus>) {
+    let mut uri: AMQPUri = place.url.parse().unwrap();
+    let proxy = Proxy::to(format!("{}:{}", uri.authority.host, uri.authority.port)).await;
+    (uri.authority.host, uri.authority.port) = ("127.0.0.1".into(), proxy.port);
+    let bus = flagstop_bus::open(&uri.to_string(), &place.config).await.expect("a bus");
+    bus.prepare(true).await.expect("its topology");
+    (proxy, bus)
 }
 
 fn topology(result: Result<(), BusError>) -> String {
@@ -108,13 +127,8 @@ async fn what_no_queue_takes_is_refused_alone() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cut_connection_is_made_again_and_everything_unacknowledged_comes_again() {
-    let mut place = place("cut").await;
-    let direct = place.url.clone();
-    let mut uri: AMQPUri = direct.parse().unwrap();
-    let proxy = Proxy::to(format!("{}:{}", uri.authority.host, uri.authority.port)).await;
-    (uri.authority.host, uri.authority.port) = ("127.0.0.1".into(), proxy.port);
-    place.url = uri.to_string();
-    let bus = place.bus().await;
+    let place = place("cut").await;
+    let (proxy, bus) = proxied(&place).await;
     let mut live = bus.subscribe(Channel::Status).await.unwrap();
     let mut consumer = bus.consume().await.unwrap();
     let acker = consumer.acker();
@@ -158,6 +172,76 @@ async fn a_cut_connection_is_made_again_and_everything_unacknowledged_comes_agai
         }
     })
     .await;
+    bus.close().await;
+    place.clean_up().await;
+}
+
+/// A stopped process keeps its connections open; only the heartbeat tells the broker.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_stopped_worker_holds_goes_to_another_worker() {
+    let place = place("stopped").await;
+    let (proxy, stopped) = proxied(&place).await;
+    let mut consumer = stopped.consume().await.unwrap();
+    let other = place.bus().await;
+    publish(&other, &texts(0, 6)).await;
+    assert_eq!(bodies(&receive(&mut consumer, 6).await), texts(0, 6));
+    proxy.freeze();
+    // More than the sockets' buffers take: the broker is stuck in the middle of a message that nobody reads.
+    let pad = "x".repeat(64 * 1024);
+    let long: Vec<String> = (6..300).map(|number| format!("m{number} {pad}")).collect();
+    publish(&other, &long).await;
+    let mut second = other.consume().await.unwrap();
+    let mut seen = BTreeSet::new();
+    let all = async {
+        while seen.len() < 300 {
+            let some = second.recv(100).await;
+            second.acker().ack(&tokens(&some)).await;
+            seen.extend(bodies(&some).iter().map(|body| body.split(' ').next().unwrap_or_default().to_owned()));
+        }
+    };
+    let came = tokio::time::timeout(STOPPED_MAX, all).await;
+    assert!(came.is_ok(), "within {STOPPED_MAX:?} only {} of 300 messages came to the other worker", seen.len());
+    assert_eq!(seen, texts(0, 300).into_iter().collect());
+    drop(proxy);
+    stopped.close().await;
+    other.close().await;
+    place.clean_up().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_queue_that_refuses_is_worth_another_try_and_is_named_as_the_likely_cause() {
+    let place = place("full").await;
+    let bus = place.bus().await;
+    let (_connection, channel) = broker_channel(&place.url).await;
+    let (queue, exchange) =
+        (format!("{}small", place.config.prefix), format!("{}flagstop.status", place.config.prefix));
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-max-length".into(), AMQPValue::LongInt(1));
+    arguments.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
+    // Goes with the test's connection.
+    let options = QueueDeclareOptions { exclusive: true, ..Default::default() };
+    channel.queue_declare(queue.as_str().into(), options, arguments).await.unwrap();
+    let bind = channel.queue_bind(
+        queue.as_str().into(),
+        exchange.as_str().into(),
+        "#".into(),
+        QueueBindOptions::default(),
+        FieldTable::default(),
+    );
+    bind.await.unwrap();
+    let status = |text: &str| letter(Channel::Status, "k", text);
+    assert_eq!(in_time("a confirmation", bus.publish(&[status("fits")])).await, [Ok(())]);
+    let letters = [status("too much"), letter(Channel::In, "k", "elsewhere"), status("too much again")];
+    let results = in_time("confirmations", bus.publish(&letters)).await;
+    for refused in [&results[0], &results[2]] {
+        match refused {
+            Err(PublishError::Unavailable(why)) => assert_eq!(why, "the broker nacked it; is a bound queue full?"),
+            other => panic!("worth another try, not {other:?}"),
+        }
+    }
+    assert_eq!(results[1], Ok(()), "another queue has room");
+    channel.queue_purge(queue.as_str().into(), QueuePurgeOptions::default()).await.unwrap();
+    assert_eq!(in_time("a confirmation", bus.publish(&[status("fits again")])).await, [Ok(())]);
     bus.close().await;
     place.clean_up().await;
 }
