@@ -26,8 +26,9 @@ pub struct Options {
     pub timers_max: i64,
     /// Pause between two looks at the journal while nothing of this worker's own wakes the relay, in milliseconds.
     pub relay_poll_ms: u64,
-    /// Journal rows that one look takes per shard.
-    pub relay_page_rows: i64,
+    /// Journal rows that one look takes, divided among the shards that the worker holds. What is being published is in
+    /// memory.
+    pub relay_rows_max: i64,
     /// Status events that wait longer than this for the broker hold new messages back, in milliseconds (D13).
     pub relay_lag_max_ms: u64,
     /// How often the broker may refuse one event before the instance's stream is set aside.
@@ -65,7 +66,7 @@ impl Default for Options {
             timer_poll_ms: 100,
             timers_max: 1_000,
             relay_poll_ms: 25,
-            relay_page_rows: 200,
+            relay_rows_max: 2_000,
             relay_lag_max_ms: 30_000,
             relay_refusals_max: 5,
             sweep_ms: 3_000,
@@ -95,7 +96,7 @@ impl Options {
             ("beat_ms", self.beat_ms),
             ("timer_poll_ms", self.timer_poll_ms),
             ("relay_poll_ms", self.relay_poll_ms),
-            ("relay_page_rows", self.relay_page_rows.max(0) as u64),
+            ("relay_rows_max", self.relay_rows_max.max(0) as u64),
             ("http_timeout_ms", self.http_timeout_ms),
         ];
         if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {

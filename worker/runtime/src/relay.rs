@@ -21,6 +21,8 @@ use crate::letters;
 
 /// Pause after a broker that did not confirm.
 const RETRY: Duration = Duration::from_millis(200);
+/// Rows of one shard that a look takes at the least.
+const RELAY_ROWS_MIN: i64 = 10;
 /// Why a stream stands still, for the dead letters and the logs.
 const QUARANTINED: &str = "FS-RELAY-QUARANTINED";
 
@@ -68,7 +70,9 @@ impl Relay {
 
     /// Publishes one page of every shard. Returns whether more is waiting.
     async fn pass(&mut self, stop: &CancellationToken) -> Result<bool, StoreError> {
-        let pages = self.shared.store.read(self.shared.worker, self.shared.options.relay_page_rows).await?;
+        let shards = self.shared.shards.borrow().len().max(1);
+        let per_shard = self.shared.options.relay_rows_max / shards as i64;
+        let pages = self.shared.store.read(self.shared.worker, per_shard.max(RELAY_ROWS_MIN)).await?;
         let mut more = false;
         let mut rows = Vec::new();
         let mut cursors: Vec<Cursor> = Vec::new();
