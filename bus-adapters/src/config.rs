@@ -126,7 +126,7 @@ impl Default for BusConfig {
             connect_timeout_ms: 5_000,
             publish_timeout_ms: 30_000,
             close_timeout_ms: 5_000,
-            // A stopped worker's messages are elsewhere within about ten seconds; much less would cut busy workers off.
+            // A stopped worker's messages are free after 8 to 12 s; much less would cut off workers that are only busy.
             heartbeat_s: 4,
             revoke_wait_ms: 500,
             producer: BTreeMap::new(),
