@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use flagstop_store::conformance::fixtures::*;
-use flagstop_store::port::{Counters, Group, LoadRequest, LookRequest, StoreError};
+use flagstop_store::port::{Batch, Counters, Group, LoadRequest, LookRequest, StoreError, Verdict};
 use flagstop_store::postgres::PostgresStore;
 use flagstop_store::rows::{MailRow, TimerRow};
 use flagstop_store::{Store, StoreConfig};
@@ -140,6 +140,24 @@ async fn broken_connections_are_replaced() {
     for _ in 0..ended {
         store.load(&LoadRequest::default()).await.unwrap();
     }
+}
+
+/// After a failover an old connection may still lead to what is now a standby: a call that is told so fails as
+/// unreachable, and the next one connects anew.
+#[tokio::test]
+async fn a_connection_that_became_read_only_is_not_used_again() {
+    let schema = Schema::new("read only").await;
+    schema.migrated().await;
+    let url = schema.role("superuser").await;
+    let mut other = schema.session().await;
+    other.run(&format!("alter role {} set default_transaction_read_only = on", schema.0)).await;
+    let store: Arc<dyn Store> = Arc::new(PostgresStore::open(&url, &schema.config()).unwrap());
+    load(&store, &[]).await;
+    other.run(&format!("alter role {} reset default_transaction_read_only", schema.0)).await;
+    let batch = || Batch { worker: None, groups: vec![group("a", 0)] };
+    let error = store.commit(&batch()).await.unwrap_err();
+    assert!(matches!(&error, StoreError::Unreachable(what) if what.contains("primary")), "{error}");
+    assert_eq!(store.commit(&batch()).await.unwrap(), [Verdict::Applied]);
 }
 
 /// No server at the URL: unreachable, with the URL and without its password.

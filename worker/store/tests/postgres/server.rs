@@ -45,6 +45,20 @@ impl Schema {
         store
     }
 
+    /// A role of this case's own, made anew; gives the URL with it. Roles belong to the whole server, so its name is the
+    /// schema's.
+    pub async fn role(&self, may: &str) -> String {
+        let mut session = self.session().await;
+        let there = format!("select from pg_roles where rolname = '{}'", self.0);
+        if !session.ask(&there).await.is_empty() {
+            session.run(&format!("drop owned by {0} cascade; drop role {0}", self.0)).await;
+        }
+        session.run(&format!("create role {} login {may}", self.0)).await;
+        let mut url = url::Url::parse(&url()).unwrap();
+        url.set_username(&self.0).unwrap();
+        url.into()
+    }
+
     /// A session beside the store's, in the same schema.
     pub async fn session(&self) -> Session {
         let options = PgConnectOptions::from_str(&url()).unwrap().options([("search_path", &self.0)]);
