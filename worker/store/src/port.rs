@@ -100,7 +100,7 @@ pub struct InstanceWrite {
     pub bookmarks: Diff<BookmarkRow>,
     /// Timers' difference.
     pub timers: Diff<TimerRow>,
-    /// Effects' difference; new ones belong to `Batch::worker` with epoch 1, or to nobody when it is `None`.
+    /// Effects' difference, each slot at most once among the new ones; these belong to `Batch::worker` with epoch 1, or to nobody when it is `None`.
     pub effects: Diff<EffectRow>,
     /// The transition's journal row: exactly one for each committed transition (promise 3).
     pub events: Bytes,

@@ -96,6 +96,17 @@ pub async fn d20_several_culprits_fail_and_all_others_pass(store: Shared) {
     }
 }
 
+/// D20: a transition that adds the same effect twice is wrong in itself; its batch is not.
+pub async fn d20_an_effect_that_is_added_twice_fails_with_its_group_alone(store: Shared) {
+    let twice = with(hearing("twice", 0, &["m"]), |write| write.effects.add = vec![effect(1), effect(2), effect(1)]);
+    let once = |name: &str| with(group(name, 0), |write| write.effects.add = vec![effect(1), effect(2)]);
+    let verdicts = commit(&store, vec![once("a"), twice, once("b")]).await;
+    assert!(matches!(verdicts[1], Verdict::Failed(_)), "{:?}", verdicts[1]);
+    assert_eq!((&verdicts[0], &verdicts[2]), (&Verdict::Applied, &Verdict::Applied));
+    assert_eq!(revision(&store, "twice").await, 0);
+    assert!(!seen(&store, "m").await);
+}
+
 fn definition(name: &str, version: &str, text: &'static str) -> DefinitionRow {
     DefinitionRow {
         number: 0,

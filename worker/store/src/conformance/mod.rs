@@ -43,6 +43,7 @@ macro_rules! conformance {
                 d20_bytes_come_back_as_they_went_in,
                 d20_data_that_cannot_be_stored_fails_alone,
                 d20_several_culprits_fail_and_all_others_pass,
+                d20_an_effect_that_is_added_twice_fails_with_its_group_alone,
                 d6_definitions_are_immutable_and_raise_the_catalogue,
             }
             mailbox {

@@ -169,7 +169,7 @@ impl Facts {
         if written(group).any(|(id, write)| revision(id) != write.revision) {
             return Verdict::Conflict;
         }
-        unstorable(group).map_or(Verdict::Applied, Verdict::Failed)
+        unstorable(group).or_else(|| slot_twice(group)).map_or(Verdict::Applied, Verdict::Failed)
     }
 
     /// What is to be written of a group that may be: of its dead letters only those that are new.
@@ -197,6 +197,15 @@ impl Facts {
             }
         }
     }
+}
+
+/// Postgres can't write one effect twice in a statement, and which of the two was meant nobody can tell.
+fn slot_twice(group: &Group) -> Option<String> {
+    written(group).find_map(|(id, write)| {
+        let mut slots = HashSet::new();
+        let twice = write.effects.add.iter().find(|effect| !slots.insert(effect.slot))?;
+        Some(format!("effect {} of instance {id} is added twice in one transition", twice.slot))
+    })
 }
 
 /// Texts with U+0000 are refused, because Postgres can't keep them: what one store takes, the other must take, too.
