@@ -28,7 +28,9 @@ pub(super) fn refusal(error: &sqlx::Error) -> Refusal {
         "23505" => Refusal::Unique,
         "40001" | "40P01" | "55P03" => Refusal::Contention,
         // 21000: one group's rows hit the same place twice.
-        code if code == "21000" || code.starts_with("22") || code.starts_with("23") || code.starts_with("54") => Refusal::Data,
+        code if code == "21000" || code.starts_with("22") || code.starts_with("23") || code.starts_with("54") => {
+            Refusal::Data
+        }
         _ => Refusal::Other,
     }
 }

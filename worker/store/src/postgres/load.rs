@@ -55,7 +55,7 @@ order by p.at_us, p.id, b.instance, b.slot";
 
 const SWEEP: &str = "
 with page as materialized (
-  select id, key, at_us, event from parked where $1::uuid is null or id > $1 order by id limit $2
+  select id, key, at_us, event from parked where id > $1 order by id limit $2
 )
 select p.id, p.key, b.instance, b.slot, p.at_us, case when b.slot is not null then p.event end
 from page p left join lateral (select key, instance, slot, since_us from bookmarks where key = p.key offset 0) b
@@ -128,9 +128,11 @@ pub(super) async fn sweep(
     after: Option<Hash16>,
     limit: i64,
 ) -> Result<(Vec<Meeting>, Option<Hash16>), sqlx::Error> {
+    // No hash is nil: one bound serves the first page, too, and so the plan is one range of the index for all pages.
+    let after = after.map_or(Uuid::nil(), |id| id.0);
     let mut meetings = Vec::new();
     let (mut scanned, mut last) = (0, None);
-    for row in &store.connections.fetch(sqlx::query(SWEEP).bind(after.map(|id| id.0)).bind(limit)).await? {
+    for row in &store.connections.fetch(sqlx::query(SWEEP).bind(after).bind(limit)).await? {
         let id = Some(Hash16(row.try_get(0)?));
         if id != last {
             scanned += 1;

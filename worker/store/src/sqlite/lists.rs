@@ -34,10 +34,12 @@ macro_rules! select_parked {
     };
 }
 
+// A page goes on behind its last row, found by the index: one bound on the time, then the rest of that moment by id.
 const INSTANCES: &str = select_instances!(
     "WHERE (json_array_length($1) = 0 OR status IN (SELECT value FROM json_each($1)))
-       AND ($2 IS NULL OR created_us < (SELECT created_us FROM instances WHERE id = $2)
-            OR (created_us = (SELECT created_us FROM instances WHERE id = $2) AND id > $2))
+       AND created_us <= CASE WHEN $2 IS NULL THEN 9223372036854775807
+                              ELSE (SELECT created_us FROM instances WHERE id = $2) END
+       AND ($2 IS NULL OR created_us < (SELECT created_us FROM instances WHERE id = $2) OR id > $2)
      ORDER BY created_us DESC, id LIMIT $3"
 );
 

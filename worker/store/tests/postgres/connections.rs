@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use flagstop_store::conformance::fixtures::*;
-use flagstop_store::port::{Batch, Counters, Group, LoadRequest, LookRequest, StoreError, Verdict};
+use flagstop_store::port::{Batch, Counters, Group, InstanceFilter, LoadRequest, LookRequest, StoreError, Verdict};
 use flagstop_store::postgres::PostgresStore;
 use flagstop_store::rows::{MailRow, TimerRow};
 use flagstop_store::{Store, StoreConfig};
@@ -79,45 +79,96 @@ async fn a_batch_reads_its_own_rows_however_full_the_tables_are() {
     let mut other = schema.session().await;
     for (round, prepare) in ["select 1", "analyze"].into_iter().enumerate() {
         other.run(prepare).await;
-        let named = format!("{}?application_name={}", url(), schema.0);
-        let store: Arc<dyn Store> = Arc::new(PostgresStore::open(&named, &schema.config()).unwrap());
-        let before = rows_read(&mut other).await;
-        let names: Vec<_> = (0..10).map(|n| format!("mine {round}.{n}")).collect();
-        let keys: Vec<_> = names.iter().map(|name| hash(name)).collect();
-        apply(&store, names.iter().map(|name| busy(name)).collect()).await;
-        let instances = names.iter().map(|name| id(name)).collect();
-        let loaded = store.load(&LoadRequest { messages: keys.clone(), keys: keys.clone(), instances }).await.unwrap();
-        assert_eq!((loaded.instances.len(), loaded.mail.len()), (10, 10));
-        let second = names.iter().map(|name| {
-            let mine = |row: &&MailRow| row.instance == id(name);
-            let on = with(group(name, 1), |write| {
-                write.bookmarks.drop = vec![bookmark(name, 1)];
-                write.timers.drop = vec![TimerRow { due_us: i64::MAX / 2, slot: 1 }];
-                write.effects.drop = vec![effect(1)];
+        let read = counted(&schema, &mut other, async |store| {
+            let names: Vec<_> = (0..10).map(|n| format!("mine {round}.{n}")).collect();
+            let keys: Vec<_> = names.iter().map(|name| hash(name)).collect();
+            apply(&store, names.iter().map(|name| busy(name)).collect()).await;
+            let instances = names.iter().map(|name| id(name)).collect();
+            let loaded =
+                store.load(&LoadRequest { messages: keys.clone(), keys: keys.clone(), instances }).await.unwrap();
+            assert_eq!((loaded.instances.len(), loaded.mail.len()), (10, 10));
+            let second = names.iter().map(|name| {
+                let mine = |row: &&MailRow| row.instance == id(name);
+                let on = with(group(name, 1), |write| {
+                    write.bookmarks.drop = vec![bookmark(name, 1)];
+                    write.timers.drop = vec![TimerRow { due_us: i64::MAX / 2, slot: 1 }];
+                    write.effects.drop = vec![effect(1)];
+                });
+                let mail = loaded.mail.iter().filter(mine).map(|row| row.id).collect();
+                Group { mail, claims: vec![parked(name, "").id], ..on }
             });
-            let mail = loaded.mail.iter().filter(mine).map(|row| row.id).collect();
-            Group { mail, claims: vec![parked(name, "").id], ..on }
+            apply(&store, second.collect()).await;
+            store.look(&LookRequest { parked: keys.clone(), bookmarks: keys }).await.unwrap();
+            let all: Vec<i16> = (0..64).collect();
+            assert!(store.due_timers(&all, 100).await.unwrap().is_empty());
+            assert_eq!(drain(&store, worker(1), 1_000).await.len(), 20);
+            for _ in 0..5 {
+                assert!(read(&store, worker(1), 1_000).await.is_empty());
+            }
         });
-        apply(&store, second.collect()).await;
-        store.look(&LookRequest { parked: keys.clone(), bookmarks: keys }).await.unwrap();
-        let all: Vec<i16> = (0..64).collect();
-        assert!(store.due_timers(&all, 100).await.unwrap().is_empty());
-        assert_eq!(drain(&store, worker(1), 1_000).await.len(), 20);
-        for _ in 0..5 {
-            assert!(read(&store, worker(1), 1_000).await.is_empty());
-        }
-        store.close().await;
-        let open = format!("select from pg_stat_activity where application_name = '{}'", schema.0);
-        while !other.ask(&open).await.is_empty() {
-            tokio::task::yield_now().await;
-        }
-        for (table, rows) in rows_read(&mut other).await {
-            let rows = rows - before[&table];
+        for (table, rows) in read.await {
             // The cursors are one row per shard, and read by every poll.
             let bound = if table == "relay_cursor" { 64 * 20 } else { 200 };
             assert!(rows <= bound, "{rows} rows of {table} were read for a batch of 10, round {round}");
         }
     }
+}
+
+/// A store that is given up at once, so that Postgres has counted what its calls have read.
+async fn counted(
+    schema: &Schema,
+    other: &mut Session,
+    calls: impl AsyncFnOnce(Arc<dyn Store>),
+) -> BTreeMap<String, i64> {
+    let before = rows_read(other).await;
+    let named = format!("{}?application_name={}", url(), schema.0);
+    let store: Arc<dyn Store> = Arc::new(PostgresStore::open(&named, &schema.config()).unwrap());
+    calls(store.clone()).await;
+    store.close().await;
+    let open = format!("select from pg_stat_activity where application_name = '{}'", schema.0);
+    while !other.ask(&open).await.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    rows_read(other).await.into_iter().map(|(table, rows)| (table.clone(), rows - before[&table])).collect()
+}
+
+/// The sweep and the list of instances go on where the last page ended: all pages together read each row about once.
+#[tokio::test]
+async fn a_page_is_read_from_its_beginning_not_from_the_tables() {
+    let schema = Schema::new("pages").await;
+    let filler = schema.migrated().await;
+    for batch in 0..30 {
+        let names: Vec<_> = (0..10).map(|n| format!("{batch}.{n}")).collect();
+        apply(&filler, names.iter().map(|name| group(name, 0)).collect()).await;
+        apply(&filler, names.iter().map(|name| parking(name, name)).collect()).await;
+    }
+    filler.close().await;
+    let mut other = schema.session().await;
+    let read = counted(&schema, &mut other, async |store| {
+        let (mut after, mut swept) = (None, 0);
+        loop {
+            after = store.sweep(after, 10).await.unwrap().1;
+            swept += 1;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert!(swept >= 30);
+        let (mut after, mut listed) = (None, 0);
+        loop {
+            let page = store.list_instances(&InstanceFilter { limit: 10, after, statuses: Vec::new() }).await.unwrap();
+            listed += page.len();
+            after = page.last().map(|row| row.id);
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(listed, 300);
+    });
+    let read = read.await;
+    assert!(read["parked"] <= 300, "{} rows of parked for 300", read["parked"]);
+    // A page reads the moment again in which the last one ended, and that one's last row.
+    assert!(read["instances"] <= 300 + 31 * 22, "{} rows of instances for 300", read["instances"]);
 }
 
 /// The server ends all connections, as at a restart: one call fails as unreachable, the next ones connect anew.
