@@ -77,16 +77,14 @@ impl Relay {
         let mut rows = Vec::new();
         let mut cursors: Vec<Cursor> = Vec::new();
         for page in pages {
-            if page.rows.is_empty() {
-                continue;
-            }
+            // A page without rows has moved past streams that are set aside.
             more |= page.full;
             rows.extend(page.rows);
             cursors.push(page.next);
         }
         let oldest_us = rows.iter().map(|row| row.at_us).min();
         self.watch_lag(oldest_us);
-        if rows.is_empty() {
+        if cursors.is_empty() {
             return Ok(false);
         }
         let parcels = self.parcels(rows).await?;

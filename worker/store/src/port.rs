@@ -194,7 +194,8 @@ pub struct Beat {
 pub struct Page {
     /// The shard.
     pub shard: i16,
-    /// Rows after the cursor, in an order that keeps each instance's revisions ascending.
+    /// Rows after the cursor, in an order that keeps each instance's revisions ascending. Empty when only rows of streams
+    /// that are set aside were new: the cursor has moved past them, and is to be saved like any other.
     pub rows: Vec<JournalRow>,
     /// Where the cursor stands once all of `rows` is confirmed. Opaque to the caller.
     pub next: Cursor,
@@ -295,7 +296,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn held(&self, worker: WorkerId) -> Result<Vec<EffectLease>, StoreError>;
 
     /// Reads on from the cursors of the shards that this worker holds, about `limit` rows per shard: what one transaction
-    /// wrote may come whole. Repeating it without [`Store::save`] gives the same rows again: publishing is at least once.
+    /// wrote may come whole. A shard with nothing new has no page. Repeating it without [`Store::save`] gives the same rows again: publishing is at least once.
     async fn read(&self, worker: WorkerId, limit: i64) -> Result<Vec<Page>, StoreError>;
 
     /// Saves cursors whose rows are all confirmed. One whose shard has changed hands is left as it is.

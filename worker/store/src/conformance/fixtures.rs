@@ -197,7 +197,7 @@ pub async fn read(store: &Shared, worker: WorkerId, limit: i64) -> Vec<Page> {
 pub async fn drain(store: &Shared, worker: WorkerId, limit: i64) -> Vec<JournalRow> {
     let mut all = Vec::new();
     loop {
-        let pages: Vec<_> = read(store, worker, limit).await.into_iter().filter(|page| !page.rows.is_empty()).collect();
+        let pages = read(store, worker, limit).await;
         if pages.is_empty() {
             return all;
         }

@@ -78,6 +78,7 @@ macro_rules! conformance {
                 d14_only_the_holder_saves,
                 d14_the_successor_goes_on_where_the_holder_stopped,
                 d13_a_stream_set_aside_lets_the_others_pass,
+                d13_the_cursor_passes_rows_that_are_set_aside,
                 a_dead_letter_is_written_and_published_once,
             }
             lists {

@@ -126,6 +126,32 @@ pub async fn d13_a_stream_set_aside_lets_the_others_pass(store: Shared) {
     assert_eq!(history(&store, "i3").await.len(), 5);
 }
 
+/// D13: where only rows that are set aside are new the cursor passes them, so that no poll reads them again; what comes
+/// later is found behind them.
+pub async fn d13_the_cursor_passes_rows_that_are_set_aside(store: Shared) {
+    hold(&store, worker(1)).await;
+    store.quarantine(id("held"), 1, "the broker refuses it").await.expect("the store sets a stream aside");
+    for revision in 0..3 {
+        apply(&store, vec![group("held", revision)]).await;
+    }
+    let mut polls = 0;
+    loop {
+        let pages = read(&store, worker(1), 2).await;
+        if pages.is_empty() {
+            break;
+        }
+        polls += 1;
+        assert!(polls <= 3, "the cursor does not move");
+        assert!(pages.iter().all(|page| page.rows.is_empty() && page.shard == id("held").shard(64)));
+        let cursors: Vec<_> = pages.into_iter().map(|page| page.next).collect();
+        store.save(worker(1), &cursors).await.expect("the store saves cursors");
+    }
+    assert!(polls >= 1, "there was nothing to save");
+    apply(&store, vec![group("held", 3), group("free", 0)]).await;
+    let rows = drain(&store, worker(1), 2).await;
+    assert_eq!(rows.iter().map(|row| row.instance).collect::<Vec<_>>(), [id("free")]);
+}
+
 /// A letter stands in the journal as revision 0 under its own id, once, however often and by whomever it is written.
 pub async fn a_dead_letter_is_written_and_published_once(store: Shared) {
     hold(&store, worker(1)).await;

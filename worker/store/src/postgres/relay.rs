@@ -18,23 +18,23 @@ use crate::rows::{JournalRow, WorkerId};
 
 // A transaction's rows are never parted (`with ties`): a place lies between two transactions. Each pending transaction is
 // looked up by itself (`offset 0` holds the planner to that), and the rest is one range with one lower bound: otherwise a
-// shard is read from its beginning at every poll.
+// shard is read from its beginning at every poll. Rows that are set aside come without their events: they take the cursor
+// along, and a shard where nothing else is new does not read them at every poll.
 const READ: &str = "
 select c.shard, c.epoch, c.next_xid::text, c.pending::text, pg_current_snapshot()::text,
-       j.late, j.xid::text, j.seq, j.instance, j.revision, j.definition, j.at_us, j.events
+       j.late, j.xid::text, j.seq, j.instance, j.revision, j.definition, j.at_us, case when not q.aside then j.events end
 from relay_cursor c cross join lateral (
   (select true as late, r.* from unnest(c.pending) p(open) cross join lateral (
      select xid, seq, instance, revision, definition, at_us, events from journal r
-     where r.shard = c.shard and r.xid = p.open
-       and not exists (select 1 from quarantine q where q.instance = r.instance and q.revision <= r.revision)
-     offset 0) r
+     where r.shard = c.shard and r.xid = p.open offset 0) r
    order by r.xid fetch first ($2::bigint) rows with ties)
   union all
   (select false, xid, seq, instance, revision, definition, at_us, events from journal r
    where r.shard = c.shard and r.xid >= c.next_xid
-     and not exists (select 1 from quarantine q where q.instance = r.instance and q.revision <= r.revision)
    order by xid fetch first ($2::bigint) rows with ties)
 ) j
+cross join lateral (
+  select exists (select 1 from quarantine q where q.instance = j.instance and q.revision <= j.revision) as aside) q
 where c.owner = $1";
 
 const SAVE: &str = "
@@ -76,7 +76,8 @@ struct Found {
     late: bool,
     xid: u64,
     seq: i64,
-    row: JournalRow,
+    /// Not there when its stream is set aside (PROTOCOL D13).
+    row: Option<JournalRow>,
 }
 
 /// A shard's page as it is put together.
@@ -96,7 +97,10 @@ pub(super) async fn read(store: &PostgresStore, worker: WorkerId, limit: i64) ->
             late: row.try_get(5)?,
             xid: number(&row.try_get::<String, _>(6)?)?,
             seq: row.try_get(7)?,
-            row: journal_row(row, 8)?,
+            row: match row.try_get::<Option<&[u8]>, _>(12)? {
+                Some(_) => Some(journal_row(row, 8)?),
+                None => None,
+            },
         };
         let shard = row.try_get(0)?;
         if let Some(draft) = drafts.get_mut(&shard) {
@@ -124,7 +128,7 @@ impl Draft {
         self.found.sort_unstable_by_key(|found| (found.xid, found.seq));
         let last = self.found.last().filter(|_| full).map(|found| found.xid);
         let next = self.place.after(last, &self.snapshot);
-        let rows = self.found.into_iter().map(|found| found.row).collect();
+        let rows = self.found.into_iter().filter_map(|found| found.row).collect();
         Page { shard, rows, next: Cursor { shard, epoch: self.epoch, place: next.to_string() }, full }
     }
 }

@@ -14,7 +14,8 @@ use super::{BEGIN, SqliteStore};
 use crate::port::{Cursor, Page};
 use crate::rows::{JournalRow, WorkerId};
 
-// A shard with nothing new costs two look-ups in an index. Rows of a stream that is set aside (D13) do not count.
+// A shard with nothing new costs two look-ups in an index. Rows of a stream that is set aside (D13) do not count, but the
+// cursor passes them.
 pub(super) const READ: &str = "
 WITH held AS MATERIALIZED (
   SELECT shard, epoch, place, (SELECT max(seq) FROM journal n WHERE n.shard = s.shard) AS head
