@@ -24,21 +24,19 @@ insert into workers (id, until_us) select '{me}', now_us + {lease_us} from clock
 on conflict (id) do update set until_us = excluded.until_us;
 
 -- First gives back what is too much, then takes what is free or whose holder is no more, in order of the shards.
-update relay_cursor c set owner = null
-from (
+with x as materialized (
   select shard from relay_cursor where owner = '{me}' order by shard
-  offset (select ceil({SHARDS}.0 / count(*)) from workers) for update
-) x where c.shard = x.shard;
+  offset (select ceil({SHARDS}.0 / count(*)) from workers) for update)
+update relay_cursor c set owner = null from x where c.shard = x.shard;
 
-update relay_cursor c set owner = '{me}', epoch = c.epoch + 1
-from (
+with x as materialized (
   select shard from relay_cursor r
   where r.owner is distinct from '{me}' and not exists (select 1 from workers w where w.id = r.owner)
   order by shard
   limit greatest(0, (select ceil({SHARDS}.0 / count(*)) from workers)
                     - (select count(*) from relay_cursor where owner = '{me}'))
-  for update
-) x where c.shard = x.shard;
+  for update)
+update relay_cursor c set owner = '{me}', epoch = c.epoch + 1 from x where c.shard = x.shard;
 
 select (select until_us from workers where id = '{me}') - {lease_us},
        (select value from meta where name = 'catalogue'),
@@ -53,16 +51,17 @@ with shards as (update relay_cursor set owner = null where owner = $1)
 , effects as (update effects set owner = null where owner = $1)
 delete from workers where id = $1";
 
+// What is limited and locked is read once (`materialized`): as a part of a join it might be read again for each row, and
+// lock others each time.
 const ADOPT: &str = "
-update effects e set owner = $1, epoch = e.epoch + 1
-from (
+with x as materialized (
   select instance, slot from effects o
   where o.owner is distinct from $1
     and not exists (
       select 1 from workers w
       where w.id = o.owner and w.until_us > (extract(epoch from clock_timestamp()) * 1000000)::bigint)
-  order by instance, slot limit $2 for update skip locked
-) x where e.instance = x.instance and e.slot = x.slot
+  order by instance, slot limit $2 for update skip locked)
+update effects e set owner = $1, epoch = e.epoch + 1 from x where e.instance = x.instance and e.slot = x.slot
 returning e.instance, e.slot, e.epoch";
 
 const HELD: &str = "select instance, slot, epoch from effects where owner = $1 order by instance, slot";

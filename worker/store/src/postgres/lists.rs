@@ -42,14 +42,14 @@ const HISTORY: &str = "select instance, revision, definition, at_us, events from
 const PARKED: &str = "select id, key, message, expires_us, event_type, event from parked \
                       where event_type = $1 order by at_us desc, id limit $2";
 
-// Who claims one of them at the same moment holds its row: it is his then.
+// Who claims one of them at the same moment holds its row: it is his then. What is limited and locked is read once
+// (`materialized`), however the deletion is planned.
 const EXPIRE: &str = "
 with clock as materialized (select (extract(epoch from clock_timestamp()) * 1000000)::bigint as now_us)
-, gone as (
-  delete from parked where id in (
-    select id from parked where expires_us <= (select now_us from clock)
-    order by expires_us limit $3 for update skip locked)
-  returning id, event_type, event)
+, expired as materialized (
+  select id from parked where expires_us <= (select now_us from clock)
+  order by expires_us limit $3 for update skip locked)
+, gone as (delete from parked p using expired e where p.id = e.id returning p.id, p.event_type, p.event)
 , dead_in as (
   insert into dead_letters (id, at_us, code, reason, origin, content_type, headers, body)
   select id, (select now_us from clock), $1, $2, 'parked ' || event_type, null, '[]', event from gone order by id
