@@ -52,9 +52,14 @@ async fn step(store: &PostgresStore, lent: &mut Lent<'_>, migration: &Migration)
          select pg_advisory_xact_lock(hashtext('flagstop migrate'), hashtext('{schema}'));"
     )))
     .await?;
+    // Asked first, because Postgres refuses even `if not exists` to a user who may not make what is there already.
     lent.run(AssertSqlSafe(format!(
-        "create schema if not exists \"{schema}\";
-         create table if not exists flagstop_migrations (version bigint primary key, name text not null, at_us bigint not null)"
+        "do $$ begin
+           if to_regnamespace('{schema}') is null then create schema \"{schema}\"; end if;
+           if to_regclass('flagstop_migrations') is null then
+             create table flagstop_migrations (version bigint primary key, name text not null, at_us bigint not null);
+           end if;
+         end $$"
     )))
     .await?;
     let applied = versions(&lent.fetch(sqlx::query(APPLIED)).await?)?;

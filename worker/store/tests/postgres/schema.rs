@@ -51,6 +51,21 @@ async fn d16_the_schema_says_who_may_run_on_it() {
     assert!(what.contains("99") && what.contains("newer flagstop"), "{what}");
 }
 
+/// An administrator made the schema; the URL's user may make nothing else in the database.
+#[tokio::test]
+async fn migrating_needs_no_right_to_make_schemas_when_the_schema_is_there() {
+    let schema = Schema::new("schema made before").await;
+    let url = schema.role("").await;
+    let store = PostgresStore::open(&url, &schema.config()).unwrap();
+    let error = store.migrate().await.unwrap_err();
+    assert!(matches!(&error, StoreError::Failed(what) if what.contains("grant it")), "{error}");
+    schema.session().await.run(&format!("create schema {0} authorization {0}", schema.0)).await;
+    assert_eq!(store.migrate().await.unwrap(), ["0001_first"]);
+    assert_eq!(store.schema().await.unwrap(), SchemaState::Current);
+    schema.session().await.run(&format!("revoke create on schema {0} from {0}", schema.0)).await;
+    assert!(store.migrate().await.unwrap().is_empty(), "to look whether anything is missing is no writing");
+}
+
 /// Two deployments share a database, each in its own schema.
 #[tokio::test]
 async fn two_schemas_in_one_database_see_nothing_of_each_other() {
