@@ -31,8 +31,8 @@ use compile::Code;
 pub use scope::{Scope, check_name};
 use std::sync::Arc;
 pub use template::{Mode, Template, TextPart, Transform};
-pub(crate) use text::is_expression;
 pub use text::{Whole, whole};
+pub(crate) use text::{holds_expression, is_expression};
 
 /// A compiled expression. Cheap to clone; shared by all instances of its definition.
 #[derive(Clone)]

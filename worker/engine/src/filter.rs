@@ -17,7 +17,6 @@ use crate::machine::vars::Vars;
 use crate::plan::compiler::{At, Compiler};
 use crate::plan::keys::Keys;
 use crate::source::{Key, Node};
-use crate::tasks::is_attribute_name;
 use crate::value;
 
 /// A compiled filter. The same text is the same filter, in whatever definition.
@@ -43,7 +42,8 @@ enum Test {
     Constant(Value),
     /// The expression, with the attribute as `.`, must be true.
     Expression { expr: Expression, reads: Reads },
-    /// `data` as an object with expressions in it: evaluated with the data as `.`, it must be equal to the data.
+    /// `data` as an object with expressions in it, or (in loose mode) a text with some: evaluated with the attribute as
+    /// `.`, it must be equal to the attribute.
     Shape { template: Template, reads: Reads },
 }
 
@@ -69,7 +69,7 @@ pub(crate) struct Correlation {
 pub(crate) enum Expect {
     Constant(Value),
     /// Of the task's transformed input.
-    Expression(Expression),
+    Expression(Template),
 }
 
 /// Whose filter it is.
@@ -239,42 +239,24 @@ fn attributes(with: &Node, of: FilterOf, compiler: &mut Compiler<'_>) -> Option<
         compiler.wrong_type(with, "`with` of an event filter", "a mapping of at least one attribute");
         return None;
     };
-    entries.iter().map(|(key, wanted)| attribute(key, wanted, of, compiler)).collect()
+    // All are compiled before any is missed, so that all mistakes are reported at once.
+    let compiled: Vec<_> = entries.iter().map(|(key, wanted)| attribute(key, wanted, of, compiler)).collect();
+    compiled.into_iter().collect()
 }
 
 fn attribute(key: &Key, wanted: &Node, of: FilterOf, compiler: &mut Compiler<'_>) -> Option<Attribute> {
     let name = key.text.to_string();
-    if !is_attribute_name(&name) {
-        compiler.push(
-            Diagnostic::error("FS-VALUE", key.span, format!("`{name}` is no name of an attribute"))
-                .with_hint("lower-case letters and digits only, as CloudEvents wants it; the payload is `data`"),
-        );
-        return None;
-    }
+    compiler.attribute(key, wanted)?;
     let at = of.at();
-    let test = match (wanted.as_str(), wanted.as_map(), wanted.as_seq()) {
-        (Some(text), _, _) if expr::is_expression(text) => {
-            let expr = compiler.jq(wanted, &format!("`{name}`"), at)?;
-            let reads = reads(&Template::Expression(expr.clone()));
-            Test::Expression { expr, reads }
-        }
-        (_, None, None) => match compiler.template(wanted, at)?.as_constant() {
+    let test = if wanted.as_str().is_some_and(expr::is_expression) {
+        let expr = compiler.jq(wanted, &format!("`{name}`"), at)?;
+        let reads = reads(&Template::Expression(expr.clone()));
+        Test::Expression { expr, reads }
+    } else {
+        let template = compiler.template(wanted, at)?;
+        match template.as_constant() {
             Some(constant) => Test::Constant(constant.clone()),
-            None => return None,
-        },
-        _ if name == "data" => {
-            let template = compiler.template(wanted, at)?;
-            match template.as_constant() {
-                Some(constant) => Test::Constant(constant.clone()),
-                None => {
-                    let reads = reads(&template);
-                    Test::Shape { template, reads }
-                }
-            }
-        }
-        _ => {
-            compiler.wrong_type(wanted, &format!("the attribute `{name}`"), "a string, a number or a boolean");
-            return None;
+            None => Test::Shape { reads: reads(&template), template },
         }
     };
     if let Test::Expression { reads: Reads::Instance, .. } | Test::Shape { reads: Reads::Instance, .. } = &test {
@@ -303,7 +285,8 @@ fn correlations(node: &Node, of: FilterOf, compiler: &mut Compiler<'_>) -> Optio
         compiler.wrong_type(node, "`correlate`", "a mapping of names to correlations");
         return None;
     };
-    entries.iter().map(|(key, node)| correlation(key, node, of, compiler)).collect()
+    let compiled: Vec<_> = entries.iter().map(|(key, node)| correlation(key, node, of, compiler)).collect();
+    compiled.into_iter().collect()
 }
 
 fn correlation(key: &Key, node: &Node, of: FilterOf, compiler: &mut Compiler<'_>) -> Option<Correlation> {
@@ -313,21 +296,21 @@ fn correlation(key: &Key, node: &Node, of: FilterOf, compiler: &mut Compiler<'_>
     let from = from.and_then(|from| compiler.jq(from, "`from`", At::Event));
     let expect = match node.get("expect") {
         None => None,
-        Some(expect) => match expect.as_str() {
-            Some(text) if expr::is_expression(text) && of == FilterOf::Schedule => {
-                compiler.error(
-                    "FS-VALUE",
-                    expect,
-                    "`expect` of `schedule.on` must be a constant: there is no instance yet",
-                    "leave `expect` out, or write the value itself",
-                );
-                return None;
+        Some(expect) => Some(match expect.as_str() {
+            Some(text) if expr::holds_expression(text) => {
+                if of == FilterOf::Schedule {
+                    compiler.error(
+                        "FS-VALUE",
+                        expect,
+                        "`expect` of `schedule.on` must be a constant: there is no instance yet",
+                        "leave `expect` out, or write the value itself",
+                    );
+                    return None;
+                }
+                Expect::Expression(compiler.template(expect, At::Definition)?)
             }
-            Some(text) if expr::is_expression(text) => {
-                Some(Expect::Expression(compiler.jq(expect, "`expect`", At::Definition)?))
-            }
-            _ => Some(Expect::Constant(value::from_node(expect))),
-        },
+            _ => Expect::Constant(value::from_node(expect)),
+        }),
     };
     Some(Correlation { name: key.text.to_string(), from: from?, expect })
 }

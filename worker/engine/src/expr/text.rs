@@ -31,6 +31,11 @@ pub(crate) fn is_expression(text: &str) -> bool {
     matches!(whole(text), Whole::Expression(_))
 }
 
+/// Whether the text is an expression or (in loose mode) has some in it.
+pub(crate) fn holds_expression(text: &str) -> bool {
+    !matches!(whole(text), Whole::Plain)
+}
+
 /// A piece of a text with expressions in it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Piece<'t> {

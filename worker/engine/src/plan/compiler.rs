@@ -8,6 +8,7 @@ pub(crate) use super::expressions::At;
 use super::keys::Keys;
 use super::{Block, BlockIndex, Common, Task, TaskIndex, Then};
 use crate::diagnostic::{Diagnostic, Diagnostics, suggestion};
+use crate::expr::Mode;
 use crate::filter::Filter;
 use crate::limits::Limits;
 use crate::pointer::Pointer;
@@ -18,6 +19,8 @@ use crate::value;
 /// The compilation of one definition.
 pub(crate) struct Compiler<'a> {
     pub(crate) limits: &'a Limits,
+    /// `evaluate.mode`.
+    pub(crate) mode: Mode,
     pub(crate) diagnostics: Diagnostics,
     /// `None` while a task's own lists are being compiled: the text's order is the arena's.
     pub(super) tasks: Vec<Option<Task>>,
@@ -62,6 +65,7 @@ impl<'a> Compiler<'a> {
     pub(super) fn new(limits: &'a Limits) -> Self {
         Self {
             limits,
+            mode: Mode::Strict,
             diagnostics: Diagnostics::new(),
             tasks: Vec::new(),
             blocks: Vec::new(),

@@ -9,6 +9,7 @@ use super::keys::Keys;
 use super::{Block, Plan, Workflow, schedule};
 use crate::api::Reference;
 use crate::diagnostic::{Diagnostics, Severity};
+use crate::expr::Mode;
 use crate::limits::Limits;
 use crate::pointer::Pointer;
 use crate::reference;
@@ -192,7 +193,7 @@ impl<'a> Compiler<'a> {
         }
         match node.get("mode").map(|mode| (mode, mode.as_str())) {
             None | Some((_, Some("strict"))) => {}
-            Some((mode, Some("loose"))) => self.not_yet(mode.span, "this build cannot evaluate in `loose` mode yet"),
+            Some((_, Some("loose"))) => self.mode = Mode::Loose,
             Some((mode, _)) => self.error("FS-VALUE", mode, "`mode` must be `strict` or `loose`", "leave `mode` out"),
         }
     }

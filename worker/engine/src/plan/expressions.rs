@@ -4,7 +4,7 @@ use super::compiler::Compiler;
 use super::keys::Keys;
 use crate::diagnostic::{Diagnostic, suggestion};
 use crate::duration;
-use crate::expr::{self, Expression, Mode, Scope, Template, Transform};
+use crate::expr::{self, Expression, Scope, Template, Transform};
 use crate::schema::Schema;
 use crate::source::{Node, Span};
 
@@ -47,7 +47,7 @@ impl Compiler<'_> {
     pub(crate) fn jq(&mut self, node: &Node, what: &str, at: At) -> Option<Expression> {
         let text = self.text(node, what)?;
         let scope = self.scope_of(at);
-        let transform = Transform { scope: &scope, mode: Mode::Strict, limits: self.limits };
+        let transform = Transform { scope: &scope, mode: self.mode, limits: self.limits };
         let expression = transform.expression(text, node.span, &mut self.diagnostics)?;
         self.check_secrets(&expression, node.span);
         Some(expression)
@@ -70,7 +70,7 @@ impl Compiler<'_> {
         compile: impl FnOnce(&Transform<'_>, &Node, &mut crate::Diagnostics) -> Template,
     ) -> Option<Template> {
         let scope = self.scope_of(at);
-        let transform = Transform { scope: &scope, mode: Mode::Strict, limits: self.limits };
+        let transform = Transform { scope: &scope, mode: self.mode, limits: self.limits };
         let before = self.diagnostics.len();
         let template = compile(&transform, node, &mut self.diagnostics);
         template.each_expression(&mut |expression| self.check_secrets(expression, node.span));

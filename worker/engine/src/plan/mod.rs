@@ -4,6 +4,7 @@
 //! looked up by name: tasks lie in an arena in the order of the text, so that an index means the same task for ever, as
 //! long as the text is the same (snapshots hold indices).
 
+mod attributes;
 pub(crate) mod compiler;
 mod document;
 mod expressions;

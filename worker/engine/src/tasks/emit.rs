@@ -52,11 +52,6 @@ impl TaskType for Emit {
     }
 }
 
-/// The names that the CloudEvents specification allows.
-pub(crate) fn is_attribute_name(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
-}
-
 /// Attribute names can't be expressions, so they are checked early.
 fn check_attributes(node: &Node, compiler: &mut Compiler<'_>) -> Option<()> {
     let Some(entries) = node.as_map() else {
@@ -64,18 +59,7 @@ fn check_attributes(node: &Node, compiler: &mut Compiler<'_>) -> Option<()> {
         return None;
     };
     for (key, field) in entries {
-        if !is_attribute_name(&key.text) {
-            compiler.push(
-                crate::diagnostic::Diagnostic::error(
-                    "FS-VALUE",
-                    key.span,
-                    format!("`{}` is no name of an attribute", key.text),
-                )
-                .with_hint("lower-case letters and digits only, as CloudEvents wants it"),
-            );
-        } else if &*key.text != "data" && (field.as_map().is_some() || field.as_seq().is_some()) {
-            compiler.wrong_type(field, &format!("the attribute `{}`", key.text), "a string, a number or a boolean");
-        }
+        compiler.attribute(key, field);
     }
     Some(())
 }

@@ -70,7 +70,7 @@ impl TaskType for Listen {
     fn enter(&self, cx: &mut Cx<'_, '_>) -> Result<(Awaiting, Outcome), Problem> {
         let awaited = |(_, expect): (_, &Expect)| match expect {
             Expect::Constant(constant) => Ok(constant.clone()),
-            Expect::Expression(expr) => cx.vars().eval_expr(expr, cx.input()),
+            Expect::Expression(template) => cx.vars().eval(template, cx.input()),
         };
         let values = self.filter.expecting().map(awaited).collect::<Result<Vec<_>, _>>()?;
         let key = self.filter.key(&values);

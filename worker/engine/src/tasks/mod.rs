@@ -13,7 +13,6 @@ mod switch;
 mod try_;
 mod wait;
 
-pub(crate) use emit::is_attribute_name;
 pub(crate) use raise::check_error;
 
 use std::sync::Arc;

@@ -2,7 +2,7 @@
 
 use super::{Outcome, TaskType};
 use crate::diagnostic::suggestion;
-use crate::expr::Template;
+use crate::expr::{self, Template};
 use crate::machine::cx::Cx;
 use crate::plan::compiler::{At, Compiler, TaskNode};
 use crate::plan::keys::Keys;
@@ -61,7 +61,7 @@ pub(crate) fn check_error(node: &Node, compiler: &mut Compiler<'_>) -> Option<()
     compiler.mapping(node, ERROR)?;
     compiler.required(node, "type", ERROR.of)?;
     let status = compiler.required(node, "status", ERROR.of)?;
-    let is_expression = status.as_str().is_some_and(|text| text.trim().starts_with("${"));
+    let is_expression = status.as_str().is_some_and(expr::holds_expression);
     if status.as_int().is_none() && !is_expression {
         compiler.wrong_type(status, "`status` of an error", "an integer");
         return None;

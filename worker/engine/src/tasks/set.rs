@@ -1,7 +1,7 @@
 //! `set`: makes data.
 
 use super::{Outcome, TaskType};
-use crate::expr::Template;
+use crate::expr::{self, Template};
 use crate::machine::cx::Cx;
 use crate::plan::compiler::{At, Compiler, TaskNode};
 use crate::problem::Problem;
@@ -19,13 +19,12 @@ impl TaskType for Set {
 
     fn compile(task: &TaskNode<'_>, compiler: &mut Compiler<'_>) -> Option<Self> {
         let node = task.own(Self::KEY);
-        let is_expression = |text: &str| text.trim().starts_with("${") && text.trim().ends_with('}');
         match (node.as_map(), node.as_str()) {
             (Some([]), _) => {
                 compiler.error("FS-VALUE", node, "`set` sets nothing", "give it at least one property");
                 None
             }
-            (None, Some(text)) if !is_expression(text) => {
+            (None, Some(text)) if !expr::holds_expression(text) => {
                 compiler.error(
                     "FS-VALUE",
                     node,

@@ -155,7 +155,7 @@ fn error_filter(node: &Node, compiler: &mut Compiler<'_>) -> Option<Value> {
                 compiler.wrong_type(field, "`status` of `errors.with`", "an integer");
             }
         } else if let Some(text) = compiler.text(field, &format!("`{}` of `errors.with`", key.text))
-            && expr::is_expression(text)
+            && expr::holds_expression(text)
         {
             compiler.error(
                 "FS-VALUE",

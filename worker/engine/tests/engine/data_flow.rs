@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::driver::{World, assert_has, both_ways, problem};
+use crate::driver::{SECOND_US, START_US, World, assert_has, both_ways, event, header, problem};
 
 #[test]
 fn a_tasks_output_is_the_next_ones_input_and_the_last_ones_is_the_workflows() {
@@ -74,6 +74,42 @@ fn an_expression_inside_data_stays_data() {
     let world =
         World::new("do: [ { keep: { set: { copy: '${ .text }' } } }, { same: { set: { again: '${ .copy }' } } } ]");
     assert_eq!(world.run(json!({ "text": "${ .secret }" })).output(), json!({ "again": "${ .secret }" }));
+}
+
+#[test]
+fn in_loose_mode_texts_may_hold_expressions_everywhere() {
+    both_ways(|kill| {
+        let world = World::new(
+            "
+evaluate: { mode: loose }
+do:
+  - greet: { set: { text: 'Hi ${ .name }${ .none }, ${ .list }!', whole: '${ .list }', id: '${ .id }' } }
+  - rest: { wait: 'PT${ .id }S', output: { as: { kept: '${ .id }', text: '<${ .text }>' } } }
+  - ask: { call: http, with: { method: get, endpoint: 'https://a.example/${ .kept }/x', headers: { x-a: 'n=${ .kept }' } } }
+  - hear:
+      listen:
+        to: { one: { with: { type: t, subject: 'for ${ $input.kept }' }, correlate: { k: { from: .data, expect: 'k-${ .kept }' } } } }
+",
+        );
+        let told = |id: &str, subject: &str, data: &str| {
+            let mut cloud = event("t", id, json!(data));
+            cloud.subject = Some(subject.into());
+            cloud
+        };
+        let world = world
+            .killed(kill)
+            .answers_json(200, json!({ "kept": 7 }))
+            .hears(told("1", "for 8", "k-7"))
+            .hears(told("2", "for 7", "k-8"))
+            .hears(told("3", "for 7", "k-7"));
+        let world = world.run(json!({ "id": 7, "name": "Ada", "list": [1] }));
+        assert_eq!(world.output(), json!(["k-7"]));
+        assert_eq!(world.now_us, START_US + 7 * SECOND_US);
+        assert_eq!(world.http(0).url, "https://a.example/7/x");
+        assert_eq!(header(world.http(0), "x-a"), Some("n=7"));
+        let greeted = world.statuses().find_map(|event| event.output.as_ref()).unwrap();
+        assert_eq!(greeted.get(), r#"{"text":"Hi Ada, [1]!","whole":[1],"id":7}"#);
+    });
 }
 
 #[test]

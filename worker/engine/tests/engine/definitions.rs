@@ -62,7 +62,6 @@ fn what_the_specification_has_and_this_build_has_not_is_named_as_not_yet() {
         "schedule: { on: { all: [ { with: { type: t } } ] } }\ndo: []",
         "use: { functions: {} }\ndo: []",
         "timeout: { after: PT1S }\ndo: []",
-        "evaluate: { mode: loose }\ndo: []",
         "do: [ { a: { set: { x: 1 }, metadata: { flagstop: { checkpoint: task } } } } ]",
     ] {
         assert_eq!(codes(rest), ["FS-NOT-YET"], "{rest}");
@@ -84,6 +83,40 @@ fn unknown_keys_are_errors_at_every_level_and_own_ones_are_not_looked_into() {
     assert!(
         codes("x-team: hr\ndo: [ { a: { set: { x: 1 }, x-note: { any: thing }, metadata: { anything: 1 } } } ]")
             .is_empty()
+    );
+}
+
+#[test]
+fn what_no_event_can_have_is_a_mistake_in_emit_and_in_filters() {
+    let mistaken = "{ Type: t, foo_bar: 1, type: 5, ratio: 0.5, tags: [ a ], specversion: '0.3', subject: '${ .| }' }";
+    let wanted =
+        ["FS-VALUE", "FS-VALUE", "FS-WRONG-TYPE", "FS-WRONG-TYPE", "FS-WRONG-TYPE", "FS-VALUE", "FS-EXPR-SYNTAX"];
+    assert_eq!(codes(&format!("do: [ {{ a: {{ emit: {{ event: {{ with: {mistaken} }} }} }} }} ]")), wanted);
+    assert_eq!(codes(&format!("do: [ {{ a: {{ listen: {{ to: {{ one: {{ with: {mistaken} }} }} }} }} }} ]")), wanted);
+    assert_eq!(codes(&format!("schedule: {{ on: {{ one: {{ with: {mistaken} }} }} }}\ndo: []")), wanted);
+    let fine = "{ type: t, subject: , count: 3.0, flag: true, specversion: '1.0', data: [ 0.5 ] }";
+    assert!(codes(&format!("do: [ {{ a: {{ emit: {{ event: {{ with: {fine} }} }} }} }} ]")).is_empty());
+}
+
+#[test]
+fn an_expression_inside_a_longer_text_is_a_mistake_in_strict_mode_wherever_it_stands() {
+    for rest in [
+        "do: [ { a: { set: { x: 'a ${ .b }' } } } ]",
+        "do: [ { a: { set: '${ .a } ${ .b }' } } ]",
+        "do: [ { a: { wait: 'PT${ .n }S' } } ]",
+        "do: [ { a: { call: http, with: { method: get, endpoint: 'https://a.example/${ .b }' } } } ]",
+        "do: [ { a: { raise: { error: { type: 'x/${ .b }', status: 1 } } } } ]",
+        "do: [ { a: { emit: { event: { with: { type: t, subject: 'a ${ .b }' } } } } } ]",
+        "do: [ { a: { listen: { to: { one: { with: { type: t, subject: 'a ${ .b }' } } } } } } ]",
+        "do: [ { a: { listen: { to: { one: { with: { type: t }, correlate: { k: { from: .id, expect: 'a ${ .b }' } } } } } } } ]",
+    ] {
+        assert_eq!(codes(rest), ["FS-EXPR-MIXED"], "{rest}");
+        assert!(codes(&format!("evaluate: {{ mode: loose }}\n{rest}")).is_empty(), "{rest}");
+    }
+    assert_eq!(
+        codes("do: [ { a: { try: [], catch: { errors: { with: { title: 'a ${ .b }' } } } } } ]"),
+        ["FS-VALUE"],
+        "errors are compared with constants, in any mode"
     );
 }
 

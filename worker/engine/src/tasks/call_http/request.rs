@@ -53,7 +53,7 @@ impl Rendering {
         );
         let method = method.and_then(|method| {
             let text = compiler.text(method, "`method`")?;
-            if !expr::is_expression(text) && !is_token(text) {
+            if !expr::holds_expression(text) && !is_token(text) {
                 compiler.error(
                     "FS-VALUE",
                     method,
@@ -168,13 +168,9 @@ impl Rendering {
 
 fn compile_uri(uri: &Node, compiler: &mut Compiler<'_>) -> Option<Endpoint> {
     let text = compiler.text(uri, "an endpoint")?;
-    if expr::is_expression(text) {
+    if expr::holds_expression(text) {
+        // In strict mode a longer text is a mistake, which the template's own check reports.
         return compiler.template(uri, At::Definition).map(Endpoint::Expression);
-    }
-    if text.contains("${") {
-        // The template's own check says what is wrong and how to mend it.
-        compiler.template(uri, At::Definition);
-        return None;
     }
     match UriTemplate::parse(text.trim()) {
         Ok(template) => Some(Endpoint::Template(template)),
