@@ -29,6 +29,8 @@ pub enum NodeValue {
     Bool(bool),
     /// An integer of 64 bits.
     Int(i64),
+    /// An integer of 64 bits above those.
+    UInt(u64),
     /// Any other number; finite.
     Float(f64),
     /// Text.
@@ -109,7 +111,7 @@ impl Node {
         match self.value {
             NodeValue::Null => "null",
             NodeValue::Bool(_) => "a boolean",
-            NodeValue::Int(_) | NodeValue::Float(_) => "a number",
+            NodeValue::Int(_) | NodeValue::UInt(_) | NodeValue::Float(_) => "a number",
             NodeValue::Str(_) => "a string",
             NodeValue::Seq(_) => "a list",
             NodeValue::Map(_) => "a mapping",

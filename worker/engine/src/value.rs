@@ -216,6 +216,7 @@ pub fn from_node(node: &Node) -> Value {
         NodeValue::Null => Value::Null,
         NodeValue::Bool(truth) => Value::Bool(*truth),
         NodeValue::Int(number) => int(*number),
+        NodeValue::UInt(number) => Value::Num(Num::from_integral(*number)),
         NodeValue::Float(number) => float(*number),
         NodeValue::Str(text) => string(text.as_ref()),
         NodeValue::Seq(items) => items.iter().map(from_node).collect(),

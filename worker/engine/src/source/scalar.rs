@@ -31,6 +31,11 @@ fn number(text: &str) -> Result<NodeValue, &'static str> {
     if let Ok(number) = text.parse::<i64>() {
         return Ok(NodeValue::Int(number));
     }
+    if let Ok(number) = unsigned.parse::<u64>()
+        && !text.starts_with('-')
+    {
+        return Ok(NodeValue::UInt(number));
+    }
     match text.parse::<f64>() {
         Ok(number) if number.is_finite() => Ok(NodeValue::Float(number)),
         _ => Err("the number is out of range"),

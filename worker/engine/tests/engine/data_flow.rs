@@ -70,6 +70,24 @@ output: { as: { out: '${ .seen }', context: '${ $context }' } }
 }
 
 #[test]
+fn numbers_keep_their_value_from_the_text_to_the_output() {
+    both_ways(|kill| {
+        let world = World::new(
+            "do: [ { a: { set: { in: '${ . }', max: 18446744073709551615, min: -9223372036854775808, whole: 3.0, exp: 1e3, half: '${ .three / 2 }', one: '${ .three / 3 }' } } } ]",
+        );
+        let input: serde_json::Value =
+            serde_json::from_str(r#"{"big":18446744073709551615,"exact":9007199254740993,"three":3.0,"f":0.1}"#)
+                .unwrap();
+        assert_eq!(
+            world.killed(kill).run(input).output().to_string(),
+            r#"{"exp":1000,"half":1.5,"in":{"big":18446744073709551615,"exact":9007199254740993,"f":0.1,"three":3},"max":18446744073709551615,"min":-9223372036854775808,"one":1,"whole":3}"#
+        );
+    });
+    let infinite = World::new("do: [ { a: { set: { n: '${ .n * 1e308 }' } } } ]").run(json!({ "n": 1e308 }));
+    assert_has(&infinite.error(), &problem("expression", 400, "/do/0/a"));
+}
+
+#[test]
 fn an_expression_inside_data_stays_data() {
     let world =
         World::new("do: [ { keep: { set: { copy: '${ .text }' } } }, { same: { set: { again: '${ .copy }' } } } ]");
