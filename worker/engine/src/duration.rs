@@ -45,11 +45,13 @@ pub fn from_value(value: &Value, max_days: u32) -> Result<i64, DurationError> {
         return parse_iso(text, max_days);
     }
     let invalid = || DurationError::Invalid(value::to_json(value));
-    if !matches!(value, Value::Obj(_)) || value::entries(value).next().is_none() {
+    // Authors' own keys are not looked into, here as anywhere.
+    let mut parts = value::entries(value).filter(|(key, _)| !key.starts_with("x-")).peekable();
+    if parts.peek().is_none() {
         return Err(invalid());
     }
     let mut total = 0_i128;
-    for (key, amount) in value::entries(value) {
+    for (key, amount) in parts {
         let (_, unit_us) = PARTS.iter().find(|(name, _)| *name == key).ok_or_else(invalid)?;
         let amount = value::as_i64(amount).filter(|amount| *amount >= 0).ok_or_else(invalid)?;
         total += i128::from(amount) * unit_us;
@@ -192,7 +194,18 @@ mod tests {
         assert_eq!(read(r#"{"hours":2,"minutes":15,"seconds":30,"milliseconds":7}"#), Ok(8_130_007_000));
         assert_eq!(read(r#"{"days":1.0}"#), Ok(86_400_000_000));
         assert_eq!(read("\"PT5S\""), Ok(5_000_000));
-        for bad in ["{}", "5", "null", "[]", r#"{"weeks":1}"#, r#"{"days":-1}"#, r#"{"days":"1"}"#, r#"{"days":1.5}"#] {
+        assert_eq!(read(r#"{"seconds":1,"x-why":"cooling"}"#), Ok(1_000_000));
+        for bad in [
+            "{}",
+            r#"{"x-why":1}"#,
+            "5",
+            "null",
+            "[]",
+            r#"{"weeks":1}"#,
+            r#"{"days":-1}"#,
+            r#"{"days":"1"}"#,
+            r#"{"days":1.5}"#,
+        ] {
             assert!(matches!(read(bad), Err(DurationError::Invalid(_))), "{bad}");
         }
         assert!(matches!(read(r#"{"days":9223372036854775807}"#), Err(DurationError::TooLong { .. })));
