@@ -189,7 +189,8 @@ fn render_one(diagnostic: &Diagnostic, file: &str, lines: &[&str], out: &mut Str
 
 /// The candidate that the author probably meant, if one is near enough.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let far = (word.chars().count() / 3).clamp(1, 3);
+    // Of a word of one or two letters every other one is a near miss, so that only its case may differ.
+    let far = (word.chars().count() / 3).min(3);
     candidates
         .into_iter()
         .map(|candidate| (distance(word, candidate), candidate))
@@ -268,6 +269,7 @@ mod tests {
         assert_eq!(nearest("Set", keys), Some("set"));
         assert_eq!(nearest("wiat", keys), Some("wait"));
         assert_eq!(nearest("banana", keys), None);
+        assert_eq!((nearest("b", ["a"]), nearest("IF", ["as", "if"])), (None, Some("if")));
         assert_eq!(suggestion("banana", ["a", "b"]), "allowed here: a, b");
         assert_eq!(suggestion("forkk", keys), "did you mean `fork`?");
     }

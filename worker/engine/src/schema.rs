@@ -38,7 +38,7 @@ impl Schema {
                 other => {
                     let message = format!("a schema has no key `{other}`");
                     let hint = suggestion(other, ["format", "document", "resource"]);
-                    found.push(Diagnostic::error("FS-KEY-UNKNOWN", key.span, message).with_hint(hint));
+                    found.push(Diagnostic::error("FS-UNKNOWN-KEY", key.span, message).with_hint(hint));
                 }
             }
         }
@@ -173,7 +173,7 @@ mod tests {
         assert_eq!(compile("resource: {endpoint: http://h/s}").unwrap_err(), [("FS-NOT-YET", 1)]);
         assert_eq!(compile("document:\n  $ref: http://h/s").unwrap_err(), [("FS-NOT-YET", 2)]);
         assert_eq!(compile("document: {}\nformat: avro").unwrap_err(), [("FS-NOT-YET", 2)]);
-        assert_eq!(compile("document: {}\ndokument: {}").unwrap_err(), [("FS-KEY-UNKNOWN", 2)]);
+        assert_eq!(compile("document: {}\ndokument: {}").unwrap_err(), [("FS-UNKNOWN-KEY", 2)]);
         assert_eq!(compile("format: json").unwrap_err(), [("FS-SCHEMA", 1)]);
         assert_eq!(compile("document: {type: nonsense}").unwrap_err(), [("FS-SCHEMA", 1)]);
         assert_eq!(compile("document: {pattern: '('}").unwrap_err(), [("FS-SCHEMA", 1)]);

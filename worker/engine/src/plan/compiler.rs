@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 
 pub(crate) use super::expressions::At;
-use super::keys::Keys;
+use super::keys::{Keys, OWN_PREFIX};
 use super::{Block, BlockIndex, Common, Task, TaskIndex, Then};
-use crate::diagnostic::{Diagnostic, Diagnostics, suggestion};
+use crate::diagnostic::{Diagnostic, Diagnostics, nearest, suggestion};
 use crate::expr::Mode;
 use crate::filter::Filter;
 use crate::limits::Limits;
@@ -180,19 +180,14 @@ impl<'a> Compiler<'a> {
         }
         let mut types = tasks::TYPE_KEYS.iter().filter(has);
         let Some(own) = types.next() else {
-            let unknown = entries.iter().map(|(key, _)| &*key.text).find(|name| !COMMON_KEYS.contains(name));
-            let names = tasks::TYPE_KEYS.iter().chain(TYPES_NOT_YET).copied();
-            self.push(
-                Diagnostic::error("FS-TASK-TYPE", key.span, format!("the task `{}` does not say what to do", key.text))
-                    .with_hint(suggestion(unknown.unwrap_or_default(), names)),
-            );
+            self.no_type(key, entries);
             return None;
         };
         if let Some(other) = types.next() {
             self.push(
                 Diagnostic::error(
                     "FS-TASK-TYPE",
-                    key.span,
+                    task.node.entry(other).map_or(key.span, |(key, _)| key.span),
                     format!("the task `{}` is both `{own}` and `{other}`", key.text),
                 )
                 .with_hint("split it into two tasks"),
@@ -203,6 +198,20 @@ impl<'a> Compiler<'a> {
         let not_yet: Vec<&str> = COMMON_NOT_YET.iter().chain(tasks::keys_not_yet(own)).copied().collect();
         self.check_keys(entries, &format!("a `{own}` task"), &[&[own], more, COMMON_KEYS], &not_yet);
         tasks::compile(own, &task, self)
+    }
+
+    /// Says what is wrong at the key that the author probably meant to be the type.
+    fn no_type(&mut self, name: &Key, entries: &[(Key, Node)]) {
+        let types = || tasks::TYPE_KEYS.iter().chain(TYPES_NOT_YET).copied();
+        let is_unknown = |key: &&Key| {
+            let text = &*key.text;
+            !COMMON_KEYS.contains(&text) && !COMMON_NOT_YET.contains(&text) && !text.starts_with(OWN_PREFIX)
+        };
+        let unknown: Vec<&Key> = entries.iter().map(|(key, _)| key).filter(is_unknown).collect();
+        let misspelt = unknown.iter().find(|key| nearest(&key.text, types()).is_some()).or(unknown.first());
+        let (span, word) = misspelt.map_or((name.span, ""), |key| (key.span, &*key.text));
+        let message = format!("the task `{}` does not say what to do", name.text);
+        self.push(Diagnostic::error("FS-TASK-TYPE", span, message).with_hint(suggestion(word, types())));
     }
 
     fn common(&mut self, task: TaskNode<'_>) -> Common {

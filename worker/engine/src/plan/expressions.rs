@@ -6,7 +6,7 @@ use crate::diagnostic::{Diagnostic, suggestion};
 use crate::duration;
 use crate::expr::{self, Expression, Scope, Template, Transform};
 use crate::schema::Schema;
-use crate::source::{Node, Span};
+use crate::source::{Node, NodeValue, Span};
 
 /// Where an expression stands: decides which variables it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,12 +73,25 @@ impl Compiler<'_> {
         let transform = Transform { scope: &scope, mode: self.mode, limits: self.limits };
         let before = self.diagnostics.len();
         let template = compile(&transform, node, &mut self.diagnostics);
-        template.each_expression(&mut |expression| self.check_secrets(expression, node.span));
+        self.check_secrets_in(&template, node);
         (self.diagnostics.len() == before).then_some(template)
     }
 
     fn scope_of(&self, at: At) -> Scope {
         self.locals.iter().fold(at.scope(), |scope, name| if at == At::Event { scope } else { scope.with_local(name) })
+    }
+
+    /// Each expression of a template together with the text that it was made of, so that mistakes have their place.
+    fn check_secrets_in(&mut self, template: &Template, node: &Node) {
+        match (template, &node.value) {
+            (Template::Array(items), NodeValue::Seq(nodes)) => {
+                items.iter().zip(nodes).for_each(|(item, node)| self.check_secrets_in(item, node));
+            }
+            (Template::Object(items), NodeValue::Map(entries)) => {
+                items.iter().zip(entries).for_each(|((_, item), (_, node))| self.check_secrets_in(item, node));
+            }
+            _ => template.each_expression(&mut |expression| self.check_secrets(expression, node.span)),
+        }
     }
 
     fn check_secrets(&mut self, expression: &Expression, span: Span) {

@@ -16,7 +16,7 @@ pub(crate) struct Keys {
 }
 
 /// Authors' own keys begin with this and are not looked into.
-const OWN_PREFIX: &str = "x-";
+pub(crate) const OWN_PREFIX: &str = "x-";
 
 /// Expressions and schemas aside, a key that nobody knows is a mistake at every level.
 impl Compiler<'_> {

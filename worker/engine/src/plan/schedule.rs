@@ -24,6 +24,14 @@ impl Compiler<'_> {
         }
         if let Some(read) = node.get("read") {
             schedule.read = self.read_as(read).unwrap_or(schedule.read);
+            if node.get("on").is_none() {
+                self.error(
+                    "FS-MISSING-KEY",
+                    read,
+                    "`read` of `schedule` needs `on`",
+                    "say which events start it: `on:`",
+                );
+            }
         }
         if node.as_map().is_some_and(<[_]>::is_empty) {
             self.error("FS-MISSING-KEY", node, "`schedule` says nothing", "write `on: { one: { with: { type: … } } }`");

@@ -76,9 +76,9 @@ impl TaskType for CallHttp {
         compiler.mapping(with, WITH)?;
         let rendering = Rendering::compile(with, WITH.of, compiler);
         let output = match with.get("output").map(|output| (output, output.as_str())) {
-            None | Some((_, Some("content"))) => Output::Content,
-            Some((_, Some("response"))) => Output::Response,
-            Some((_, Some("raw"))) => Output::Raw,
+            None | Some((_, Some("content"))) => Some(Output::Content),
+            Some((_, Some("response"))) => Some(Output::Response),
+            Some((_, Some("raw"))) => Some(Output::Raw),
             Some((node, _)) => {
                 compiler.error(
                     "FS-VALUE",
@@ -86,18 +86,18 @@ impl TaskType for CallHttp {
                     "`output` must be `content`, `response` or `raw`",
                     "leave it out for `content`",
                 );
-                return None;
+                None
             }
         };
         let redirect = match with.get("redirect").map(|redirect| (redirect, redirect.as_bool())) {
-            None | Some((_, Some(false))) => Redirect::Error,
-            Some((_, Some(true))) => Redirect::Success,
+            None | Some((_, Some(false))) => Some(Redirect::Error),
+            Some((_, Some(true))) => Some(Redirect::Success),
             Some((node, None)) => {
                 compiler.wrong_type(node, "`redirect`", "true or false");
-                return None;
+                None
             }
         };
-        Some(Self { rendering: rendering?, output, redirect })
+        Some(Self { rendering: rendering?, output: output?, redirect: redirect? })
     }
 
     fn enter(&self, cx: &mut Cx<'_, '_>) -> Result<((), Outcome), Problem> {

@@ -45,10 +45,7 @@ impl TaskType for Listen {
     fn compile(task: &TaskNode<'_>, compiler: &mut Compiler<'_>) -> Option<Self> {
         let node = task.own(Self::KEY);
         compiler.mapping(node, LISTEN)?;
-        let read = match node.get("read") {
-            Some(read) => compiler.read_as(read)?,
-            None => ReadAs::Data,
-        };
+        let read = node.get("read").map_or(Some(ReadAs::Data), |read| compiler.read_as(read));
         let to = compiler.required(node, "to", LISTEN.of)?;
         compiler.mapping(to, TO)?;
         let Some(one) = to.get("one") else {
@@ -64,7 +61,7 @@ impl TaskType for Listen {
         };
         let filter = Filter::compile(one, FilterOf::Listen, compiler)?;
         compiler.waits_for(filter.clone());
-        Some(Self { filter, read })
+        Some(Self { filter, read: read? })
     }
 
     fn enter(&self, cx: &mut Cx<'_, '_>) -> Result<(Awaiting, Outcome), Problem> {

@@ -33,6 +33,9 @@ impl TaskType for Raise {
                 Some(defined) => *defined,
                 None => {
                     let hint = match compiler.errors.is_empty() {
+                        _ if expr::holds_expression(name) => {
+                            "write its fields: `error: { type: '${ … }', status: '${ … }' }`".to_owned()
+                        }
                         true => format!("define it: `use: {{ errors: {{ {name}: {{ type: …, status: … }} }} }}`"),
                         false => suggestion(name, compiler.errors.keys().copied()),
                     };
@@ -42,8 +45,9 @@ impl TaskType for Raise {
             },
             None => error,
         };
-        check_error(error, compiler)?;
-        Some(Self { error: compiler.template(error, At::Definition)? })
+        let checked = check_error(error, compiler);
+        let error = compiler.template(error, At::Definition);
+        checked.and(error).map(|error| Self { error })
     }
 
     fn enter(&self, cx: &mut Cx<'_, '_>) -> Result<((), Outcome), Problem> {
@@ -64,11 +68,10 @@ pub(crate) fn check_error(node: &Node, compiler: &mut Compiler<'_>) -> Option<()
     let is_expression = status.as_str().is_some_and(expr::holds_expression);
     if status.as_int().is_none() && !is_expression {
         compiler.wrong_type(status, "`status` of an error", "an integer");
-        return None;
     }
     for key in ["type", "title", "detail", "details", "instance"] {
         if let Some(text) = node.get(key) {
-            compiler.text(text, &format!("`{key}` of an error"))?;
+            compiler.text(text, &format!("`{key}` of an error"));
         }
     }
     Some(())

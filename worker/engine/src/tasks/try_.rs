@@ -119,7 +119,8 @@ impl Catch {
             errors.get("with").and_then(|with| error_filter(with, compiler))
         });
         let as_ = match node.get("as") {
-            Some(name) => compiler.variable_name(name, "`catch.as`")?,
+            // With a wrong name, the rest is looked at under the default one.
+            Some(name) => compiler.variable_name(name, "`catch.as`").unwrap_or_else(|| ERROR.to_owned()),
             None => ERROR.to_owned(),
         };
         let (when, except_when) = compiler.with_locals(&[ERROR, &as_], |compiler| {

@@ -121,6 +121,43 @@ fn an_expression_inside_a_longer_text_is_a_mistake_in_strict_mode_wherever_it_st
 }
 
 #[test]
+fn a_mistake_points_at_the_word_that_is_wrong_and_hides_no_other() {
+    let words = |rest: &str| -> Vec<String> {
+        let text = definition(rest);
+        let found = Plan::compile(text.as_bytes(), &Limits::default()).expect_err(rest);
+        let word = |offset: u32, length: u32| text[offset as usize..(offset + length) as usize].trim_end().to_owned();
+        found.iter().map(|mistake| word(mistake.span.offset, mistake.span.length)).collect()
+    };
+    for (rest, wanted) in [
+        ("do: [ { a: { then: end, sett: { x: 1 } } } ]", &["sett"][..]),
+        ("do: [ { a: { with: {}, cal: http } } ]", &["cal"]),
+        ("do: [ { a: { set: { x: 1 }, wait: PT1S } } ]", &["wait"]),
+        ("do: [ { a: { then: end } } ]", &["a"]),
+        ("do: [ { a: { set: { x: 1, y: [ '${ $secrets.k }' ] } } } ]", &["'${ $secrets.k }'"]),
+        (
+            "do: [ { a: { raise: { error: { type: 5, status: low, title: '${ | }', datail: x } } } } ]",
+            &["5", "low", "'${ | }'", "datail"],
+        ),
+        (
+            "do: [ { a: { call: http, with: { method: g t, endpoint: http://h, output: all, redirect: 1 } } } ]",
+            &["g t", "all", "1"],
+        ),
+        (
+            "do: [ { a: { listen: { read: it, to: { one: { with: { Type: t, Data: 1 }, correlate: { b: { from: '.|' }, c: { from: '.|' } } } } } } } ]",
+            &["it", "Type", "Data", "'.|'", "'.|'"],
+        ),
+        (
+            "do: [ { a: { try: [], catch: { as: '1', when: '.|', do: [ { b: { wait: x } } ] } } } ]",
+            &["'1'", "'.|'", "x"],
+        ),
+        ("do: [ { a: { raise: { error: '${ .e }' } } } ]", &["'${ .e }'"]),
+        ("schedule: { read: data }\ndo: []", &["data"]),
+    ] {
+        assert_eq!(words(rest), wanted, "{rest}");
+    }
+}
+
+#[test]
 fn names_and_directives_are_checked() {
     for (rest, code) in [
         ("do: [ { a: { set: { x: 1 } } }, { a: { set: { x: 1 } } } ]", "FS-DUPLICATE-NAME"),
