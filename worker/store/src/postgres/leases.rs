@@ -51,16 +51,25 @@ with shards as (update relay_cursor set owner = null where owner = $1)
 , effects as (update effects set owner = null where owner = $1)
 delete from workers where id = $1";
 
+// Steps from owner to owner by the index, since others' effects may be many and owners are few.
+//
 // What is limited and locked is read once (`materialized`): as a part of a join it might be read again for each row, and
 // lock others each time.
 const ADOPT: &str = "
-with x as materialized (
-  select instance, slot from effects o
-  where o.owner is distinct from $1
-    and not exists (
-      select 1 from workers w
-      where w.id = o.owner and w.until_us > (extract(epoch from clock_timestamp()) * 1000000)::bigint)
-  order by instance, slot limit $2 for update skip locked)
+with recursive owner (id) as (
+  (select owner from effects where owner is not null order by owner limit 1)
+  union all
+  select (select e.owner from effects e where e.owner > o.id order by e.owner limit 1) from owner o where o.id is not null)
+, dead as materialized (
+  select id from owner where id <> $1 and not exists (
+    select 1 from workers w
+    where w.id = owner.id and w.until_us > (extract(epoch from clock_timestamp()) * 1000000)::bigint))
+, free as materialized (
+  select instance, slot from effects where owner is null limit $2 for update skip locked)
+, left_behind as materialized (
+  select instance, slot from effects where owner = any(array(select id from dead))
+  limit $2 - (select count(*) from free) for update skip locked)
+, x as (select * from free union all select * from left_behind)
 update effects e set owner = $1, epoch = e.epoch + 1 from x where e.instance = x.instance and e.slot = x.slot
 returning e.instance, e.slot, e.epoch";
 

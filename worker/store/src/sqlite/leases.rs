@@ -31,16 +31,32 @@ UPDATE shards SET owner = NULL WHERE owner = $1;
 UPDATE effects SET owner = NULL WHERE owner = $1;
 DELETE FROM workers WHERE id = $1";
 
-const LEFT: &str = "
-SELECT 1 FROM effects WHERE owner IS NOT $1
-  AND (owner IS NULL OR owner NOT IN (SELECT id FROM workers WHERE until_us > $2)) LIMIT 1";
+/// Effects of nobody and of the dead. Steps from owner to owner by the index: others' effects may be many, owners are few.
+macro_rules! left_behind {
+    () => {
+        "WITH RECURSIVE holder(id) AS (
+  SELECT min(owner) FROM effects
+  UNION ALL
+  SELECT (SELECT min(owner) FROM effects WHERE owner > holder.id) FROM holder WHERE holder.id IS NOT NULL
+), gone(id) AS (
+  SELECT NULL
+  UNION ALL
+  SELECT id FROM holder WHERE id IS NOT NULL AND id <> $1
+    AND NOT EXISTS (SELECT 1 FROM workers w WHERE w.id = holder.id AND w.until_us > $2)
+)
+SELECT e.instance, e.slot FROM gone CROSS JOIN effects e ON e.owner IS gone.id LIMIT $3"
+    };
+}
 
-const ADOPT: &str = "
-UPDATE effects SET owner = $1, epoch = epoch + 1 WHERE (instance, slot) IN
-  (SELECT instance, slot FROM effects WHERE owner IS NOT $1
-     AND (owner IS NULL OR owner NOT IN (SELECT id FROM workers WHERE until_us > $2)) LIMIT $3)
-RETURNING instance, slot, epoch;
-COMMIT";
+pub(super) const LEFT: &str = left_behind!();
+
+const ADOPT: &str = concat!(
+    "UPDATE effects SET owner = $1, epoch = epoch + 1 WHERE (instance, slot) IN (",
+    left_behind!(),
+    ") RETURNING instance, slot, epoch; COMMIT"
+);
+
+pub(super) const HELD: &str = "SELECT instance, slot, epoch FROM effects WHERE owner = $1 ORDER BY instance, slot";
 
 pub(super) async fn beat(store: &SqliteStore, worker: WorkerId, lease_us: i64) -> Result<Beat, sqlx::Error> {
     // The clock is read under the write lock: waiting for it must not shorten the lease.
@@ -68,7 +84,7 @@ pub(super) async fn leave(store: &SqliteStore, worker: WorkerId) -> Result<(), s
 
 pub(super) async fn adopt(store: &SqliteStore, worker: WorkerId, limit: i64) -> Result<Vec<EffectLease>, sqlx::Error> {
     // Mostly there is nothing to adopt: a reading look saves the write lock.
-    let left = Command::fixed(LEFT, 1).bind(worker.0).bind(store.clock.now_us());
+    let left = Command::fixed(LEFT, 1).bind(worker.0).bind(store.clock.now_us()).bind(1);
     if store.connections.read(left).await?.is_empty() {
         return Ok(Vec::new());
     }
@@ -79,8 +95,7 @@ pub(super) async fn adopt(store: &SqliteStore, worker: WorkerId, limit: i64) -> 
 }
 
 pub(super) async fn held(store: &SqliteStore, worker: WorkerId) -> Result<Vec<EffectLease>, sqlx::Error> {
-    let list = "SELECT instance, slot, epoch FROM effects WHERE owner = $1 ORDER BY instance, slot";
-    store.connections.read(Command::fixed(list, 1).bind(worker.0)).await?.iter().map(lease).collect()
+    store.connections.read(Command::fixed(HELD, 1).bind(worker.0)).await?.iter().map(lease).collect()
 }
 
 fn lease(row: &SqliteRow) -> Result<EffectLease, sqlx::Error> {

@@ -3,21 +3,22 @@
 #![allow(clippy::unwrap_used)]
 
 use super::connection::Command;
-use super::{SqliteStore, commit, load, relay, write};
+use super::{SqliteStore, commit, leases, load, relay, write};
 use crate::port::Store as _;
 use sqlx::Row as _;
 
 /// What a plan may scan: the parameters (`j`), what the statement itself has made, the 64 shards (`s`), and the end of the
 /// journal: `ORDER BY seq DESC LIMIT 1` is called a scan, too, and stops at the first row.
-const SMALL: [&str; 10] = ["j", "json_each", "CONSTANT", "hit", "who", "page", "held", "h", "s", "journal"];
+const SMALL: [&str; 12] =
+    ["j", "json_each", "CONSTANT", "hit", "who", "page", "held", "h", "s", "journal", "holder", "gone"];
 
 #[tokio::test]
 async fn no_statement_of_the_hot_path_reads_through_a_table() {
     let store = SqliteStore::memory().await.unwrap();
     store.migrate().await.unwrap();
     let facts = commit::BEGIN_AND_FACTS.trim_start().strip_prefix("BEGIN IMMEDIATE;").unwrap();
-    let page_and_look = [load::LOAD, load::LOOK, load::SWEEP, load::DUE, relay::READ, facts];
-    for statement in page_and_look.into_iter().chain(write::STATEMENTS) {
+    let reading = [load::LOAD, load::LOOK, load::SWEEP, load::DUE, relay::READ, leases::LEFT, leases::HELD, facts];
+    for statement in reading.into_iter().chain(write::STATEMENTS) {
         let explain = Command::made(format!("EXPLAIN QUERY PLAN {statement}"), 1);
         let rows = store.connections.read(explain).await.unwrap();
         let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();

@@ -71,7 +71,8 @@ async fn a_batch_reads_its_own_rows_however_full_the_tables_are() {
     filler.beat(worker(1), LONG_US).await.unwrap();
     for batch in 0..OTHERS / 500 {
         let names: Vec<_> = (0..500).map(|n| format!("other {batch}.{n}")).collect();
-        apply(&filler, names.iter().map(|name| busy(name)).collect()).await;
+        let groups = names.iter().map(|name| busy(name)).collect();
+        assert!(commit_as(&filler, Some(worker(1)), groups).await.iter().all(|verdict| *verdict == Verdict::Applied));
     }
     drain(&filler, worker(1), 1_000).await;
     filler.close().await;
@@ -102,6 +103,8 @@ async fn a_batch_reads_its_own_rows_however_full_the_tables_are() {
             let all: Vec<i16> = (0..64).collect();
             assert!(store.due_timers(&all, 100).await.unwrap().is_empty());
             assert_eq!(drain(&store, worker(1), 1_000).await.len(), 20);
+            assert_eq!(store.adopt(worker(2), 100).await.unwrap(), [], "a living worker's effects are left alone");
+            store.held(worker(2)).await.unwrap();
             for _ in 0..5 {
                 assert!(read(&store, worker(1), 1_000).await.is_empty());
             }

@@ -57,6 +57,8 @@ create table effects (
   pointer  text    not null,
   primary key (instance, slot)
 ) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
+-- To find a worker's, nobody's, and, one step per owner, those of the dead.
+create index effects_owner on effects (owner, instance, slot);
 
 create table mail (
   id         bigint   generated always as identity primary key,

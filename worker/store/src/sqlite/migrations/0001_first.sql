@@ -55,6 +55,8 @@ CREATE TABLE effects (
   pointer  TEXT NOT NULL,
   PRIMARY KEY (instance, slot)
 ) STRICT, WITHOUT ROWID;
+-- To find a worker's, nobody's, and, one step per owner, those of the dead.
+CREATE INDEX effects_owner ON effects (owner);
 
 -- AUTOINCREMENT here and in the journal: an id is never given twice, even after the newest rows were deleted.
 CREATE TABLE mail (
