@@ -111,6 +111,9 @@ impl ProblemKind {
 }
 
 impl Problem {
+    /// How many texts an error has: type, title, detail, instance.
+    pub const TEXTS: usize = 4;
+
     /// One of the engine's own, at `instance`.
     pub fn new(kind: ProblemKind, detail: impl Into<String>, instance: impl Into<String>) -> Self {
         Self {
@@ -156,6 +159,22 @@ impl Problem {
         };
         let instance = text("instance")?.unwrap_or_else(|| instance.to_owned());
         Ok(Self { type_uri, status, title: text("title")?, detail, instance: Some(instance) })
+    }
+
+    /// The same with texts of at most so many bytes each; what is cut ends in `…`.
+    #[must_use]
+    pub fn shortened(&self, text_bytes_max: usize) -> Self {
+        let short = |text: &String| match text.len() <= text_bytes_max {
+            true => text.clone(),
+            false => format!("{}…", &text[..text.floor_char_boundary(text_bytes_max)]),
+        };
+        Self {
+            type_uri: short(&self.type_uri),
+            status: self.status,
+            title: self.title.as_ref().map(short),
+            detail: self.detail.as_ref().map(short),
+            instance: self.instance.as_ref().map(short),
+        }
     }
 
     /// The error as expressions see it.

@@ -68,10 +68,7 @@ impl<'m, 'a> Cx<'m, 'a> {
     /// Publishes one of the specification's correlation events.
     pub(crate) fn correlation(&mut self, kind: StatusKind, keys: Option<&Value>) {
         let pointer = self.task().pointer.clone();
-        self.machine.journal(kind, |event| {
-            event.task = Some(pointer);
-            event.correlation_keys = keys.map(super::journal::raw);
-        });
+        self.machine.journal_correlation(kind, pointer, keys);
     }
 
     /// Publishes the author's own event.

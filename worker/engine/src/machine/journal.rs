@@ -45,9 +45,21 @@ impl Machine<'_> {
         });
     }
 
+    /// Publishes one of the specification's correlation events; keys above the limit stay out of it.
+    pub(super) fn journal_correlation(&mut self, kind: StatusKind, pointer: String, keys: Option<&Value>) {
+        let bytes_max = self.env.limits.output_bytes_max;
+        let keys = keys.map(to_json).filter(|text| text.len() <= bytes_max);
+        self.journal(kind, |event| {
+            event.task = Some(pointer);
+            event.correlation_keys = keys.map(raw_text);
+        });
+    }
+
     /// Publishes that a task, or the workflow, has faulted.
     pub(super) fn journal_faulted(&mut self, kind: StatusKind, pointer: Option<&str>, problem: &Problem) {
-        let error = raw(&problem.to_value());
+        // An author's error may hold a whole document; no event of it may be larger than brokers take.
+        let text_bytes_max = self.env.limits.output_bytes_max / Problem::TEXTS;
+        let error = raw(&problem.shortened(text_bytes_max).to_value());
         self.journal(kind, |event| {
             event.task = pointer.map(str::to_owned);
             event.error = Some(error);

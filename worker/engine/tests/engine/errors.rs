@@ -42,6 +42,21 @@ do:
 }
 
 #[test]
+fn an_error_of_any_size_fits_into_its_events_and_the_instance_keeps_it_whole() {
+    let error = "{ type: https://example.com/e, status: 400, title: '${ .text }', detail: '${ .text + .text }' }";
+    let world = World::new(&format!("do: [ {{ a: {{ raise: {{ error: {error} }} }} }} ]"));
+    let text = "ä".repeat(world.limits.output_bytes_max);
+    let world = world.run(json!({ "text": text }));
+    for event in world.statuses().filter(|event| event.error.is_some()) {
+        let told: serde_json::Value = serde_json::from_str(event.error.as_ref().unwrap().get()).unwrap();
+        assert!(told.to_string().len() < world.limits.output_bytes_max);
+        assert!(["title", "detail"].map(|key| told[key].as_str().unwrap()).iter().all(|told| told.ends_with("ä…")));
+        assert_eq!(told["instance"], "/do/0/a");
+    }
+    assert_eq!(world.error()["title"], text);
+}
+
+#[test]
 fn a_named_error_is_raised_from_the_definitions_own() {
     let world = World::new(
         "

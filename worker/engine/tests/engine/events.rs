@@ -51,6 +51,17 @@ fn a_listen_takes_the_event_of_its_own_employee_only() {
 }
 
 #[test]
+fn correlation_keys_above_the_limit_stay_out_of_the_event() {
+    let mut world = World::new(CHECK);
+    world.limits.output_bytes_max = 20;
+    let id = "e".repeat(20);
+    let world = world.hears(event("com.example.check.done", "1", json!({ "employeeId": id, "ok": true })));
+    let world = world.run(json!({ "id": id }));
+    let correlated = world.statuses().find(|event| event.kind == StatusKind::WorkflowCorrelationCompleted).unwrap();
+    assert!(correlated.correlation_keys.is_none());
+}
+
+#[test]
 fn correlation_compares_values_not_text() {
     let waiting = |id: serde_json::Value| {
         let mut world = World::new(CHECK);
