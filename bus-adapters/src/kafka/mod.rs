@@ -179,7 +179,8 @@ fn headers(record: &BorrowedMessage<'_>) -> (Option<String>, Vec<(String, Bytes)
     let mut content_type = None;
     let mut headers = Vec::new();
     for header in record.headers().into_iter().flat_map(|headers| headers.iter()) {
-        let value = header.value.unwrap_or_default();
+        // A header without a value says nothing, as an attribute that is null.
+        let Some(value) = header.value else { continue };
         match std::str::from_utf8(value) {
             Ok(text) if content_type.is_none() && header.key.eq_ignore_ascii_case(CONTENT_TYPE) => {
                 content_type = Some(text.to_owned());
