@@ -45,6 +45,11 @@ pub(crate) fn text(bytes: &[u8]) -> Value {
     value::string(String::from_utf8_lossy(bytes))
 }
 
+/// The bytes that a text stands for; `None`: it is no base64.
+pub(crate) fn from_base64(text: &str) -> Option<bytes::Bytes> {
+    STANDARD.decode(text).ok().map(Into::into)
+}
+
 pub(crate) fn base64(bytes: &[u8]) -> Value {
     value::string(STANDARD.encode(bytes))
 }

@@ -83,7 +83,7 @@ fn build(properties: &Value, cx: &Cx<'_, '_>) -> Result<(CloudEvent, Value), Str
         ty: text("type")?.ok_or("it has no `type`")?,
         subject: text("subject")?,
         time: Some(text("time")?.unwrap_or_else(|| time::rfc3339(cx.now_us()))),
-        data: payload(media_type.as_deref(), &data),
+        data: payload(media_type.as_deref(), &data)?,
         datacontenttype: media_type.or_else(|| (!value::is_null(&data)).then(|| "application/json".to_owned())),
         dataschema: text("dataschema")?,
         extensions: extensions(properties)?,
@@ -113,13 +113,21 @@ fn derived_id(cx: &Cx<'_, '_>) -> String {
     Hash16::of("flagstop/emit", &[instance.as_bytes(), cx.task().pointer.as_bytes(), &run]).0.to_string()
 }
 
-fn payload(media_type: Option<&str>, data: &Value) -> Data {
-    match (data, value::as_str(data)) {
-        (Value::Null, _) => Data::Absent,
-        // A string of a text type is the content itself.
-        (_, Some(text)) if content::form(media_type) == Form::Text => Data::Binary(text.to_owned().into()),
+/// The counterpart of how events are read: a string under a text type is the content itself, one under any other type
+/// that is not JSON is its base64. So what was heard, or fetched, can be passed on as it is.
+fn payload(media_type: Option<&str>, data: &Value) -> Result<Data, String> {
+    let form = media_type.map_or(Form::Json, |media_type| content::form(Some(media_type)));
+    Ok(match (data, value::as_str(data), form) {
+        (Value::Null, ..) => Data::Absent,
+        (_, Some(text), Form::Text) => Data::Binary(text.to_owned().into()),
+        (_, Some(text), Form::Binary) => {
+            let bytes = content::from_base64(text);
+            Data::Binary(
+                bytes.ok_or_else(|| format!("`data` under `{}` must be base64", media_type.unwrap_or_default()))?,
+            )
+        }
         _ => Data::Json(value::to_json_bytes(data).into()),
-    }
+    })
 }
 
 const ATTRIBUTES: [&str; 9] =

@@ -7,7 +7,7 @@ use flagstop_engine::{Event, Limits};
 use flagstop_schemas::{Data, StatusKind};
 use serde_json::json;
 
-use crate::driver::{START_US, World, both_ways, compile, event, to_json};
+use crate::driver::{START_US, World, assert_has, both_ways, compile, event, problem, to_json};
 
 const CHECK: &str = "
 do:
@@ -342,6 +342,32 @@ do:
     assert_eq!((&one[0].data, &one[0].datacontenttype), (&Data::Absent, &None));
     assert_eq!(one.len(), 2);
     assert_ne!(one[0].id, one[1].id);
+}
+
+#[test]
+fn emitted_data_goes_out_by_its_content_type_and_is_heard_as_it_was_written() {
+    for (media_type, data, sent) in [
+        ("application/json", r#""hi""#, Data::Json(r#""hi""#.into())),
+        ("application/vnd.acme+json", "{ a: 1 }", Data::Json(r#"{"a":1}"#.into())),
+        ("text/plain; charset=utf-8", "hi", Data::Binary("hi".into())),
+        ("image/svg+xml", "<svg/>", Data::Binary("<svg/>".into())),
+        ("image/png", "aGk=", Data::Binary("hi".into())),
+    ] {
+        let world = World::new(&format!(
+            "do: [ {{ a: {{ emit: {{ event: {{ with: {{ type: t, datacontenttype: '{media_type}', data: {data} }} }} }} }} }} ]"
+        ));
+        let world = world.run(json!({}));
+        assert_eq!(world.emitted()[0].data, sent, "{media_type}");
+        let heard = parsed(world.emitted()[0].clone());
+        assert_eq!(to_json(heard.value()), world.output(), "{media_type}: the output is the event as others see it");
+        let again = World::new("do: [ { a: { listen: { to: { one: { with: { type: t } } } } } } ]");
+        let written: serde_json::Value = if data.starts_with(['{', '"']) { to_json(heard.data()) } else { json!(data) };
+        assert_eq!(again.hears(world.emitted()[0].clone()).run(json!({})).output(), json!([written]), "{media_type}");
+    }
+    let broken = World::new(
+        "do: [ { a: { emit: { event: { with: { type: t, datacontenttype: image/png, data: 'no base64' } } } } } ]",
+    );
+    assert_has(&broken.run(json!({})).error(), &problem("expression", 400, "/do/0/a"));
 }
 
 #[test]
