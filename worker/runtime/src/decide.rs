@@ -322,7 +322,7 @@ impl Decider<'_> {
             };
             match self.apply(instance, stimulus) {
                 Ok(()) => {
-                    let parked = self.parked(key, event, &missing);
+                    let parked = self.also_parked(key, event, &missing);
                     if let Some(work) = self.works.get_mut(&instance) {
                         work.group.inbox.push(key);
                         work.group.park.extend(parked);
@@ -397,7 +397,7 @@ impl Decider<'_> {
             }
         });
         let post: Vec<NewMail> = post.collect();
-        let park = self.parked(key, event, missing);
+        let park = self.also_parked(key, event, missing);
         self.stand_alone(index, Group { inbox: vec![key], post, park, ..Group::default() });
     }
 
@@ -424,11 +424,18 @@ impl Decider<'_> {
             id: Hash16::of("flagstop/parked", &[message.0.as_bytes(), key.0.as_bytes()]),
             key: *key,
             message,
+            matched: false,
             event_type: event.envelope().ty.replace('\0', "\u{fffd}"),
             expires_us,
             event: bytes.clone(),
         };
         keys.iter().map(row).collect()
+    }
+
+    /// Of a message that has a target: where nobody waited under its other keys nothing is lost when they expire.
+    fn also_parked(&self, message: Hash16, event: &Event, missing: &[Hash16]) -> Vec<NewParked> {
+        let rows = self.parked(message, event, missing).into_iter();
+        rows.map(|row| NewParked { matched: true, ..row }).collect()
     }
 
     fn command(&mut self, index: usize, key: Hash16, command: &StartCommand, message: &Message) {

@@ -116,7 +116,8 @@ pub struct Group {
     pub children: Vec<(InstanceId, InstanceWrite)>,
     /// Messages that are consumed: inbox rows. One that is already there makes the group [`Verdict::Duplicate`].
     pub inbox: Vec<Hash16>,
-    /// Parked events that are consumed. One that is no longer there makes the group [`Verdict::Gone`].
+    /// Parked events that are consumed. One that is no longer there makes the group [`Verdict::Gone`]. When an
+    /// instance takes it, what else is parked of the same message is marked as matched.
     pub claims: Vec<Hash16>,
     /// Mail that is drained. One that is no longer there makes the group [`Verdict::Gone`].
     pub mail: Vec<i64>,
@@ -269,8 +270,9 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// after the id `after`; returns where to go on, `None` at the end.
     async fn sweep(&self, after: Option<Hash16>, limit: i64) -> Result<(Vec<Meeting>, Option<Hash16>), StoreError>;
 
-    /// Takes up to `limit` expired parked events out and writes a dead letter for each, made by `letter`'s code and
-    /// reason, in the same transaction. Returns how many.
+    /// Takes expired parked events out and writes a dead letter with this code and reason for each, up to `limit`, in the
+    /// same transaction. Those that are matched go without one. Returns how many letters; fewer than `limit`: no more has
+    /// expired.
     async fn expire_parked(&self, code: &str, reason: &str, limit: i64) -> Result<u64, StoreError>;
 
     /// Due timers of these shards, oldest first. Changes nothing: a timer's row goes with the transition that it

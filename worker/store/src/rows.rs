@@ -110,11 +110,13 @@ pub struct NewParked {
     pub id: Hash16,
     /// What a bookmark must have.
     pub key: Hash16,
-    /// The message it came in.
+    /// The message it came in. When one of a message's parked events is claimed, the others count as `matched`.
     pub message: Hash16,
+    /// The message concerned somebody, under another key: it is no loss when this one expires.
+    pub matched: bool,
     /// The event's type, for people.
     pub event_type: String,
-    /// Given up and reported after this.
+    /// Given up after this, and reported unless it is `matched`.
     pub expires_us: i64,
     /// The event, encoded by the runtime.
     pub event: Bytes,

@@ -97,6 +97,7 @@ pub fn parked(name: &str, key: &str) -> NewParked {
         id: hash(&format!("parked {name}")),
         key: hash(key),
         message: hash(name),
+        matched: false,
         event_type: "com.example.early".to_owned(),
         expires_us: i64::MAX,
         event: Bytes::from(format!("event {name}")),

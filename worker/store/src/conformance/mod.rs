@@ -61,6 +61,7 @@ macro_rules! conformance {
                 parking_twice_is_parking_once,
                 the_sweep_goes_through_in_pages,
                 expired_events_become_dead_letters_once,
+                promise_5_an_event_that_somebody_heard_expires_without_a_letter,
             }
             leases {
                 d7_adoption_fences_the_old_driver,

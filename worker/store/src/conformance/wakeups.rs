@@ -259,3 +259,33 @@ pub async fn expired_events_become_dead_letters_once(store: Shared) {
     let letters: Vec<_> = published.iter().filter(|row| row.revision == 0).collect();
     assert_eq!(letters.len(), 3, "each letter goes to the bus once");
 }
+
+/// Promise 5 reports an event that matched nothing. One that had a target under another key, when it came or when one of
+/// its parked rows was claimed, is no loss: its rows go without a letter, however many they are.
+pub async fn promise_5_an_event_that_somebody_heard_expires_without_a_letter(store: Shared) {
+    let expired = |name: &str, message: &str| NewParked { expires_us: 1, message: hash(message), ..parked(name, name) };
+    let heard_at_once =
+        (0..5).map(|n| NewParked { matched: true, ..expired(&format!("m{n}"), &format!("at once {n}")) });
+    let siblings = ["s1", "s2", "s3"].map(|name| expired(name, "claimed later"));
+    let strangers = ["u1", "u2", "u3"].map(|name| expired(name, "heard by nobody"));
+    let park = heard_at_once.chain(siblings).chain(strangers).collect();
+    apply(&store, vec![Group { park, ..Group::default() }, group("a", 0), group("b", 0)]).await;
+
+    let takes = |name: &str, at, row: &str| Group { claims: vec![hash(&format!("parked {row}"))], ..group(name, at) };
+    let verdicts = commit(&store, vec![takes("a", 1, "s1"), takes("b", 7, "u1")]).await;
+    assert_eq!(verdicts, [Verdict::Applied, Verdict::Conflict], "a claim that fails marks nothing");
+    let kept = store.parked_of_type("com.example.early", 0).await.expect("the store lists parked events");
+    let matched = |name: &str| kept.iter().find(|row| row.key == hash(name)).map(|row| row.matched);
+    assert_eq!(["s1", "s2", "s3"].map(matched), [None, Some(true), Some(true)]);
+    assert_eq!(["u1", "u2", "m0"].map(matched), [Some(false), Some(false), Some(true)]);
+    assert_eq!(commit_one(&store, takes("b", 1, "s2")).await, Verdict::Applied, "what is matched can still be heard");
+
+    let expire = async |limit| store.expire_parked("FS-TEST", "nobody", limit).await.expect("the store expires");
+    assert_eq!(expire(2).await, 2, "those without a letter take up none of the limit");
+    assert_eq!(expire(2).await, 1);
+    let letters = store.list_dead_letters(0).await.expect("the store lists letters");
+    let mut bodies: Vec<_> = letters.iter().map(|letter| letter.body.clone()).collect();
+    bodies.sort_unstable();
+    assert_eq!(bodies, ["event u1", "event u2", "event u3"]);
+    assert_eq!(store.parked_of_type("com.example.early", 0).await.expect("the store lists parked events"), []);
+}

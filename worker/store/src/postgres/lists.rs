@@ -39,7 +39,7 @@ const INSTANCES: &str = select_instances!(
 const HISTORY: &str = "select instance, revision, definition, at_us, events from journal \
                        where instance = $1 and revision > 0 order by revision";
 
-const PARKED: &str = "select id, key, message, expires_us, event_type, event from parked \
+const PARKED: &str = "select id, key, message, matched, expires_us, event_type, event from parked \
                       where event_type = $1 order by at_us desc, id limit $2";
 
 // Who claims one of them at the same moment holds its row: it is his then. What is limited and locked is read once
@@ -49,16 +49,18 @@ with clock as materialized (select (extract(epoch from clock_timestamp()) * 1000
 , expired as materialized (
   select id from parked where expires_us <= (select now_us from clock)
   order by expires_us limit $3 for update skip locked)
-, gone as (delete from parked p using expired e where p.id = e.id returning p.id, p.event_type, p.event)
+, gone as (delete from parked p using expired e where p.id = e.id 
+  returning p.id, p.matched, p.event_type, p.event)
 , dead_in as (
   insert into dead_letters (id, at_us, code, reason, origin, content_type, headers, body)
-  select id, (select now_us from clock), $1, $2, 'parked ' || event_type, null, '[]', event from gone order by id
+  select id, (select now_us from clock), $1, $2, 'parked ' || event_type, null, '[]', event from gone
+  where not matched order by id
   on conflict (id) do nothing
   returning id)
 , journal_in as (
   insert into journal (at_us, instance, revision, definition, shard, events)
   select (select now_us from clock), id, 0, 0, (get_byte(uuid_send(id), 0) & ($4::int4 - 1))::int2, '' from dead_in)
-select count(*) from gone";
+select count(*), count(*) filter (where not matched) from gone";
 
 pub(super) async fn letters(store: &PostgresStore, ids: &[Hash16]) -> Result<Vec<DeadLetter>, sqlx::Error> {
     let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
@@ -99,10 +101,17 @@ pub(super) async fn parked_of_type(
 }
 
 pub(super) async fn expire(store: &PostgresStore, code: &str, reason: &str, limit: i64) -> Result<u64, sqlx::Error> {
-    let statement = sqlx::query(EXPIRE).bind(code).bind(reason).bind(limit).bind(i32::from(SHARDS));
-    let rows = store.connections.fetch(statement).await?;
-    let gone: i64 = rows.first().ok_or(sqlx::Error::RowNotFound)?.try_get(0)?;
-    Ok(gone.unsigned_abs())
+    let mut letters = 0;
+    loop {
+        let rest = limit - letters;
+        let statement = sqlx::query(EXPIRE).bind(code.to_owned()).bind(reason.to_owned()).bind(rest);
+        let rows = store.connections.fetch(statement.bind(i32::from(SHARDS))).await?;
+        let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
+        letters += row.try_get::<i64, _>(1)?;
+        if row.try_get::<i64, _>(0)? < rest || letters >= limit {
+            return Ok(letters.unsigned_abs());
+        }
+    }
 }
 
 /// Postgres takes null for no limit.
@@ -143,8 +152,9 @@ fn parked(row: &PgRow) -> Result<NewParked, sqlx::Error> {
         id: Hash16(row.try_get(0)?),
         key: Hash16(row.try_get(1)?),
         message: Hash16(row.try_get(2)?),
-        expires_us: row.try_get(3)?,
-        event_type: row.try_get(4)?,
-        event: bytes(row, 5)?,
+        matched: row.try_get(3)?,
+        expires_us: row.try_get(4)?,
+        event_type: row.try_get(5)?,
+        event: bytes(row, 6)?,
     })
 }

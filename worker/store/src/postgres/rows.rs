@@ -85,7 +85,7 @@ columns! {
 }
 columns! {
     /// Early events.
-    Parked { id: Uuid, key: Uuid, message: Uuid, expires_us: i64, event_type: &'a str, event: &'a [u8], }
+    Parked { id: Uuid, key: Uuid, message: Uuid, matched: bool, expires_us: i64, event_type: &'a str, event: &'a [u8], }
 }
 columns! {
     /// Dead letters.
@@ -149,7 +149,8 @@ impl<'a> Sheet<'a> {
         }
         for event in &group.park {
             let (id, key, message) = (event.id.0, event.key.0, event.message.0);
-            self.parked.push(ord, id, key, message, event.expires_us, &event.event_type, &event.event);
+            let (matched, expires_us) = (event.matched, event.expires_us);
+            self.parked.push(ord, id, key, message, matched, expires_us, &event.event_type, &event.event);
         }
         for letter in &group.dead {
             let media = letter.content_type.as_deref();

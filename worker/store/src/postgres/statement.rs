@@ -8,8 +8,8 @@
 //! It must stay one statement in autocommit: a transaction that got its id before it read a revision would break the order
 //! of the journal (PROTOCOL D14).
 //!
-//! Batches must not block one another in a circle. So instances are locked first and in order of their ids, then claims,
-//! mail and fences; and whatever goes into a unique index goes in the order of its key. Between the writing parts Postgres
+//! Batches must not block one another in a circle. So instances are locked first and in order of their ids, then claims
+//! with what else is parked of their messages, mail and fences; and whatever goes into a unique index goes in the order of its key. Between the writing parts Postgres
 //! chooses the order, the same for every batch.
 
 use super::connections::Statement;
@@ -33,9 +33,13 @@ with clock as materialized (select (extract(epoch from clock_timestamp()) * 1000
   select w.ord, w.id from w join instances i on i.id = w.id
   where w.revision > 0 and i.revision = w.revision and w.ord not in (select ord from dup)
   order by w.id for no key update of i)
+, heard as materialized (
+  select distinct x.message from claim cross join lateral (select message from parked where id = claim.id offset 0) x)
+, kin as materialized (
+  select p.id, p.message from parked p where p.message = any(array(select message from heard))
+    and (select count(*) from locked) >= 0 order by p.id for update of p)
 , claimed as materialized (
-  select claim.ord, claim.id from claim join parked p on p.id = claim.id
-  where (select count(*) from locked) >= 0 order by claim.id for update of p)
+  select claim.ord, claim.id, kin.message from claim join kin on kin.id = claim.id)
 , drained as materialized (
   select letter.ord, letter.id from letter join mail m on m.id = letter.id
   where (select count(*) from claimed) >= 0 order by letter.id for update of m)
@@ -46,7 +50,7 @@ with clock as materialized (select (extract(epoch from clock_timestamp()) * 1000
 
 , lost as materialized (
   select ord, 0 as why, key as id, null::int8 as slot, null::int4 as epoch from dup
-  union all select ord, 1, id, null, null from (select * from claim except select * from claimed) c
+  union all select ord, 1, id, null, null from (select * from claim except select ord, id from claimed) c
   union all select ord, 1, null, id, null from (select * from letter except select * from drained) m
   union all select ord, 2, instance, slot, epoch from (select * from fence except select * from held) f
   union all select ord, 3, id, null, null from (
@@ -96,6 +100,11 @@ with clock as materialized (select (extract(epoch from clock_timestamp()) * 1000
   on conflict (instance, slot) do update set owner = excluded.owner, epoch = 1, pointer = excluded.pointer)
 , parked_out as (
   delete from parked p using claimed c where p.id = c.id and c.ord in (select ord from go))
+, parked_kin as (
+  update parked p set matched = true from kin
+  where p.id = kin.id and not p.matched
+    and kin.message in (select c.message from claimed c join w on w.ord = c.ord where c.ord in (select ord from go))
+    and kin.id not in (select id from claimed where ord in (select ord from go)))
 , mail_out as (
   delete from mail m using drained d where m.id = d.id and d.ord in (select ord from go))
 , mail_in as (
@@ -105,16 +114,16 @@ with clock as materialized (select (extract(epoch from clock_timestamp()) * 1000
     as x(ord, instance, definition, shard, stimulus, place)
   where ord in (select ord from go) order by place)
 , parked_in as (
-  insert into parked (id, key, message, at_us, expires_us, event_type, event)
-  select id, key, message, (select now_us from clock), expires_us, event_type, event
-  from unnest($55::int4[], $56::uuid[], $57::uuid[], $58::uuid[], $59::int8[], $60::text[], $61::bytea[])
-    as x(ord, id, key, message, expires_us, event_type, event)
+  insert into parked (id, key, message, matched, at_us, expires_us, event_type, event)
+  select id, key, message, matched, (select now_us from clock), expires_us, event_type, event
+  from unnest($55::int4[], $56::uuid[], $57::uuid[], $58::uuid[], $59::bool[], $60::int8[], $61::text[], $62::bytea[])
+    as x(ord, id, key, message, matched, expires_us, event_type, event)
   where ord in (select ord from go) order by id
   on conflict (id) do nothing)
 , dead_in as (
   insert into dead_letters (id, at_us, code, reason, origin, content_type, headers, body)
   select id, (select now_us from clock), code, reason, origin, content_type, headers, body
-  from unnest($62::int4[], $63::uuid[], $64::text[], $65::text[], $66::text[], $67::text[], $68::bytea[], $69::bytea[])
+  from unnest($63::int4[], $64::uuid[], $65::text[], $66::text[], $67::text[], $68::text[], $69::bytea[], $70::bytea[])
     as x(ord, id, code, reason, origin, content_type, headers, body)
   where ord in (select ord from go) order by id
   on conflict (id) do nothing
@@ -124,7 +133,7 @@ with clock as materialized (select (extract(epoch from clock_timestamp()) * 1000
   select (select now_us from clock), j.* from (
     select id, revision + 1 as revision, definition, shard, events from w where ord in (select ord from go)
     union all
-    select id, 0, 0, (get_byte(uuid_send(id), 0) & ($70::int4 - 1))::int2, ''::bytea from dead_in
+    select id, 0, 0, (get_byte(uuid_send(id), 0) & ($71::int4 - 1))::int2, ''::bytea from dead_in
   ) j order by id, revision)
 select ord, why, id, slot, epoch from lost order by ord, why";
 

@@ -30,7 +30,7 @@ macro_rules! select_instances {
 
 macro_rules! select_parked {
     ($rest:literal) => {
-        concat!("SELECT id, key, message, event_type, expires_us, event FROM parked ", $rest)
+        concat!("SELECT id, key, message, event_type, expires_us, event, matched FROM parked ", $rest)
     };
 }
 
@@ -88,14 +88,27 @@ pub(super) async fn parked_of_type(
     store.connections.read(command).await?.iter().map(parked).collect()
 }
 
-/// Each expired event is a group of its own: claimed and reported, or, if somebody claims it first, neither.
 pub(super) async fn expire(store: &SqliteStore, code: &str, reason: &str, limit: i64) -> Result<u64, sqlx::Error> {
+    let mut letters = 0;
+    loop {
+        let rest = limit - letters;
+        let (taken, written) = expire_some(store, code, reason, rest).await?;
+        letters += written;
+        if taken < rest || letters >= limit {
+            return Ok(letters.unsigned_abs());
+        }
+    }
+}
+
+/// Each expired event is a group of its own: claimed and reported, or, if somebody claims it first, neither. Gives how many
+/// had expired, and how many letters were written.
+async fn expire_some(store: &SqliteStore, code: &str, reason: &str, limit: i64) -> Result<(i64, i64), sqlx::Error> {
     let text = select_parked!("WHERE expires_us <= $1 ORDER BY expires_us LIMIT $2");
     let command = Command::fixed(text, 1).bind(store.clock.now_us()).bind(limit);
     let mut batch = Batch::default();
     for row in &store.connections.read(command).await? {
         let parked = parked(row)?;
-        let letter = DeadLetter {
+        let letter = (!parked.matched).then(|| DeadLetter {
             id: parked.id,
             code: code.to_owned(),
             reason: reason.to_owned(),
@@ -104,11 +117,13 @@ pub(super) async fn expire(store: &SqliteStore, code: &str, reason: &str, limit:
             headers: Bytes::from_static(b"[]"),
             body: parked.event,
             at_us: 0,
-        };
-        batch.groups.push(Group { claims: vec![parked.id], dead: vec![letter], ..Group::default() });
+        });
+        batch.groups.push(Group { claims: vec![parked.id], dead: letter.into_iter().collect(), ..Group::default() });
     }
     let verdicts = commit::commit(store, &batch).await?;
-    Ok(verdicts.iter().filter(|verdict| **verdict == Verdict::Applied).count() as u64)
+    let applied = batch.groups.iter().zip(&verdicts).filter(|(_, verdict)| **verdict == Verdict::Applied);
+    let written = applied.map(|(group, _)| group.dead.len() as i64).sum();
+    Ok((batch.groups.len() as i64, written))
 }
 
 /// SQLite takes a negative limit for none.
@@ -152,5 +167,6 @@ fn parked(row: &SqliteRow) -> Result<NewParked, sqlx::Error> {
         event_type: row.try_get(3)?,
         expires_us: row.try_get(4)?,
         event: bytes(row, 5)?,
+        matched: row.try_get(6)?,
     })
 }

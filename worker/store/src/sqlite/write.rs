@@ -28,6 +28,7 @@ pub(super) enum Ending {
 #[derive(Debug)]
 enum Part {
     Inbox,
+    Kin,
     Claims,
     MailGone,
     Instances,
@@ -43,54 +44,57 @@ enum Part {
     Letters,
 }
 
-pub(super) const PARTS: usize = 14;
+pub(super) const PARTS: usize = 15;
 
 /// One statement per [`Part`]. `$1` is the time, `$2` the heap, `$3` the worker; each part's rows follow from `$4` on.
 pub(super) const STATEMENTS: [&str; PARTS] = [
     "INSERT INTO inbox (key, at_us) SELECT unhex(value ->> 0), $1 FROM json_each($4) WHERE true
      ON CONFLICT (key) DO NOTHING",
-    "DELETE FROM parked WHERE id IN (SELECT unhex(value ->> 0) FROM json_each($5))",
-    "DELETE FROM mail WHERE id IN (SELECT value ->> 0 FROM json_each($6))",
+    // Before the claims go: what else is parked of their messages has had somebody who heard it.
+    "UPDATE parked SET matched = 1 WHERE NOT matched AND message IN
+       (SELECT p.message FROM json_each($5) j CROSS JOIN parked p ON p.id = unhex(j.value ->> 0))",
+    "DELETE FROM parked WHERE id IN (SELECT unhex(value ->> 0) FROM json_each($6))",
+    "DELETE FROM mail WHERE id IN (SELECT value ->> 0 FROM json_each($7))",
     "INSERT INTO instances (id, definition, revision, status, parent, created_us, updated_us, ended_us, business_key, state)
      SELECT unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 3, unhex(value ->> 4), $1, $1,
             CASE value ->> 5 WHEN 1 THEN $1 END,
             CAST(substr($2, value ->> 6, value ->> 7) AS TEXT), substr($2, value ->> 8, value ->> 9)
-     FROM json_each($7) WHERE true
+     FROM json_each($8) WHERE true
      ON CONFLICT (id) DO UPDATE SET definition = excluded.definition, revision = excluded.revision,
        status = excluded.status, updated_us = excluded.updated_us, state = excluded.state,
        ended_us = CASE WHEN excluded.ended_us IS NULL THEN NULL ELSE coalesce(ended_us, excluded.ended_us) END",
     "DELETE FROM bookmarks WHERE (key, instance, slot) IN
-       (SELECT unhex(value ->> 0), unhex(value ->> 1), value ->> 2 FROM json_each($8))",
+       (SELECT unhex(value ->> 0), unhex(value ->> 1), value ->> 2 FROM json_each($9))",
     "INSERT INTO bookmarks (key, instance, slot, since_us)
-     SELECT unhex(value ->> 0), unhex(value ->> 1), value ->> 2, value ->> 3 FROM json_each($9) WHERE true
+     SELECT unhex(value ->> 0), unhex(value ->> 1), value ->> 2, value ->> 3 FROM json_each($10) WHERE true
      ON CONFLICT (key, instance, slot) DO UPDATE SET since_us = excluded.since_us",
     // The instance stands first: with a number first in the list SQLite searches by that column alone.
     "DELETE FROM timers WHERE (instance, slot, due_us) IN
-       (SELECT unhex(value ->> 1), value ->> 2, value ->> 0 FROM json_each($10))",
+       (SELECT unhex(value ->> 1), value ->> 2, value ->> 0 FROM json_each($11))",
     "INSERT INTO timers (due_us, instance, slot, shard)
-     SELECT value ->> 0, unhex(value ->> 1), value ->> 2, value ->> 3 FROM json_each($11) WHERE true
+     SELECT value ->> 0, unhex(value ->> 1), value ->> 2, value ->> 3 FROM json_each($12) WHERE true
      ON CONFLICT (due_us, instance, slot) DO NOTHING",
-    "DELETE FROM effects WHERE (instance, slot) IN (SELECT unhex(value ->> 0), value ->> 1 FROM json_each($12))",
+    "DELETE FROM effects WHERE (instance, slot) IN (SELECT unhex(value ->> 0), value ->> 1 FROM json_each($13))",
     "INSERT INTO effects (instance, slot, owner, epoch, pointer)
      SELECT unhex(value ->> 0), value ->> 1, $3, 1, CAST(substr($2, value ->> 2, value ->> 3) AS TEXT)
-     FROM json_each($13) WHERE true
+     FROM json_each($14) WHERE true
      ON CONFLICT (instance, slot) DO UPDATE SET owner = excluded.owner, epoch = 1, pointer = excluded.pointer",
     "INSERT INTO journal (shard, instance, revision, definition, at_us, events)
      SELECT value ->> 0, unhex(value ->> 1), value ->> 2, value ->> 3, $1, substr($2, value ->> 4, value ->> 5)
-     FROM json_each($14)",
+     FROM json_each($15)",
     "INSERT INTO mail (instance, shard, definition, at_us, stimulus)
-     SELECT unhex(value ->> 0), value ->> 1, value ->> 2, $1, substr($2, value ->> 3, value ->> 4) FROM json_each($15)",
-    "INSERT INTO parked (id, key, message, expires_us, event_type, at_us, event)
-     SELECT unhex(value ->> 0), unhex(value ->> 1), unhex(value ->> 2), value ->> 3,
-            CAST(substr($2, value ->> 4, value ->> 5) AS TEXT), $1, substr($2, value ->> 6, value ->> 7)
-     FROM json_each($16) WHERE true
+     SELECT unhex(value ->> 0), value ->> 1, value ->> 2, $1, substr($2, value ->> 3, value ->> 4) FROM json_each($16)",
+    "INSERT INTO parked (id, key, message, matched, expires_us, event_type, at_us, event)
+     SELECT unhex(value ->> 0), unhex(value ->> 1), unhex(value ->> 2), value ->> 3, value ->> 4,
+            CAST(substr($2, value ->> 5, value ->> 6) AS TEXT), $1, substr($2, value ->> 7, value ->> 8)
+     FROM json_each($17) WHERE true
      ON CONFLICT (id) DO NOTHING",
     "INSERT INTO dead_letters (id, at_us, code, reason, origin, content_type, headers, body)
      SELECT unhex(value ->> 0), $1, CAST(substr($2, value ->> 1, value ->> 2) AS TEXT),
             CAST(substr($2, value ->> 3, value ->> 4) AS TEXT), CAST(substr($2, value ->> 5, value ->> 6) AS TEXT),
             CAST(substr($2, value ->> 7, value ->> 8) AS TEXT), substr($2, value ->> 9, value ->> 10),
             substr($2, value ->> 11, value ->> 12)
-     FROM json_each($17)",
+     FROM json_each($18)",
 ];
 
 /// The rows of all parts.
@@ -138,6 +142,10 @@ impl Sheet {
             self.part(Part::Inbox).0.id(key.0);
         }
         for id in &group.claims {
+            // What expires is claimed by nobody.
+            if group.instance.is_some() {
+                self.part(Part::Kin).0.id(id.0);
+            }
             self.part(Part::Claims).0.id(id.0);
         }
         for id in &group.mail {
@@ -152,7 +160,7 @@ impl Sheet {
         }
         for event in &group.park {
             let (rows, heap) = self.part(Part::Parked);
-            rows.id(event.id.0).id(event.key.0).id(event.message.0).int(event.expires_us);
+            rows.id(event.id.0).id(event.key.0).id(event.message.0).int(event.matched).int(event.expires_us);
             rows.bytes(heap, event.event_type.as_bytes()).bytes(heap, &event.event);
         }
         for letter in &accepted.letters {

@@ -74,12 +74,14 @@ create table parked (
   id         uuid   primary key,
   key        uuid   not null,
   message    uuid   not null,
+  matched    bool   not null,
   at_us      bigint not null,
   expires_us bigint not null,
   event_type text   not null,
   event      bytea  not null
 ) with (autovacuum_vacuum_scale_factor = 0.05);
 create index parked_key on parked (key);
+create index parked_message on parked (message);
 create index parked_expires on parked (expires_us);
 
 -- Append-only: outbox, history and audit. The transaction's id orders it for the relay, whose cursor knows which

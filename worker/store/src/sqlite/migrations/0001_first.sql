@@ -73,12 +73,14 @@ CREATE TABLE parked (
   id         BLOB NOT NULL UNIQUE,
   key        BLOB NOT NULL,
   message    BLOB NOT NULL,
+  matched    INTEGER NOT NULL,
   event_type TEXT NOT NULL,
   at_us      INTEGER NOT NULL,
   expires_us INTEGER NOT NULL,
   event      BLOB NOT NULL
 ) STRICT;
 CREATE INDEX parked_key ON parked (key);
+CREATE INDEX parked_message ON parked (message);
 CREATE INDEX parked_expires ON parked (expires_us);
 CREATE INDEX parked_type ON parked (event_type);
 
