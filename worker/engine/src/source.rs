@@ -108,11 +108,13 @@ impl Node {
 
     /// What it is, for messages: `a string`, `a mapping` …
     pub fn kind(&self) -> &'static str {
-        match self.value {
+        match &self.value {
             NodeValue::Null => "null",
             NodeValue::Bool(_) => "a boolean",
             NodeValue::Int(_) | NodeValue::UInt(_) | NodeValue::Float(_) => "a number",
             NodeValue::Str(_) => "a string",
+            NodeValue::Seq(items) if items.is_empty() => "an empty list",
+            NodeValue::Map(entries) if entries.is_empty() => "an empty mapping",
             NodeValue::Seq(_) => "a list",
             NodeValue::Map(_) => "a mapping",
         }

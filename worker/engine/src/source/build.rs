@@ -247,6 +247,8 @@ impl<'t> Builder<'t, '_> {
             "indent with spaces, YAML takes no tabs"
         } else if info.contains("unknown anchor") {
             "define the anchor (`&name`) above its alias (`*name`)"
+        } else if line.contains("${") {
+            "put expressions in quotes: '${ … }'"
         } else if info.contains("mapping values are not allowed") || line.matches(": ").count() > 1 {
             "put a value that holds `: ` in quotes"
         } else if info.contains("eof") || info.contains("end of stream") || info.contains("unclosed") {

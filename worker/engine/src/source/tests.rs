@@ -114,6 +114,9 @@ fn broken_text_is_refused_with_its_place() {
         let shown = read(text.as_bytes(), &Limits::default()).unwrap_err().render("f.yaml", text);
         assert!(shown.contains("hint: "), "{shown}");
     }
+    let bare = "a: { x: ${ .y } }";
+    let shown = read(bare.as_bytes(), &Limits::default()).unwrap_err().render("f.yaml", bare);
+    assert!(shown.contains("put expressions in quotes"), "{shown}");
 }
 
 #[test]

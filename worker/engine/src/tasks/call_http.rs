@@ -6,6 +6,7 @@
 use super::{Outcome, Signal, TaskType};
 use crate::api::{EffectOutcome, Env, Projection, Request, Value, WaitReason};
 use crate::content;
+use crate::diagnostic::{nearest, suggestion};
 use crate::machine::cx::Cx;
 use crate::machine::look::Look;
 use crate::machine::vars::Vars;
@@ -65,6 +66,11 @@ impl TaskType for CallHttp {
             "http" => {}
             name if CALLS_NOT_YET.contains(&name) => {
                 compiler.not_yet(call.span, &format!("this build cannot `call: {name}` yet"));
+                return None;
+            }
+            name if nearest(name, CALLS_NOT_YET.iter().copied().chain(["http"])).is_some() => {
+                let hint = suggestion(name, CALLS_NOT_YET.iter().copied().chain(["http"]));
+                compiler.error("FS-UNKNOWN-NAME", call, format!("no function is named `{name}`"), &hint);
                 return None;
             }
             name => {

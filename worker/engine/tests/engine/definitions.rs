@@ -167,6 +167,7 @@ fn names_and_directives_are_checked() {
         ("do: [ { a: { raise: { error: { type: x } } } } ]", "FS-MISSING-KEY"),
         ("do: [ { a: { set: {} } } ]", "FS-VALUE"),
         ("do: [ { a: { set: word } } ]", "FS-VALUE"),
+        ("do: [ { a: { call: htpp, with: {} } } ]", "FS-UNKNOWN-NAME"),
         ("do: [ { a: { wait: P1M } } ]", "FS-DURATION"),
         ("do: [ { a: {} } ]", "FS-TASK-TYPE"),
         ("do: [ a ]", "FS-WRONG-TYPE"),
