@@ -160,12 +160,6 @@ impl Decider<'_> {
         true
     }
 
-    /// Of a message that has a target: where nobody waited under its other keys nothing is lost when they expire.
-    fn also_parked(&self, message: Hash16, event: &Event, missing: &[Hash16]) -> Vec<NewParked> {
-        let rows = self.parked(message, event, missing).into_iter();
-        rows.map(|row| NewParked { matched: true, ..row }).collect()
-    }
-
     fn stand_alone(&mut self, index: usize, group: Group) {
         self.decision.groups.push(Decided {
             instance: None,

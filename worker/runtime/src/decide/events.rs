@@ -199,6 +199,12 @@ impl Decider<'_> {
         }
     }
 
+    /// Of a message that has a target: where nobody waited under its other keys nothing is lost when they expire.
+    fn also_parked(&self, message: Hash16, event: &Event, missing: &[Hash16]) -> Vec<NewParked> {
+        let rows = self.parked(message, event, missing).into_iter();
+        rows.map(|row| NewParked { matched: true, ..row }).collect()
+    }
+
     fn set_aside(&mut self, index: usize, key: Hash16, message: &Message, code: &str, reason: String) {
         add(&self.ground.shared.counters.dead_letters, 1);
         let dead = vec![letter(&message.delivery, code, &reason)];
