@@ -121,6 +121,31 @@ do: [ { ask: { call: http, with: { method: get, endpoint: 'https://a.example', o
 }
 
 #[test]
+fn passwords_and_tokens_inside_of_a_url_are_sent_and_not_shown() {
+    for (endpoint, sent, shown) in [
+        ("'https://ada:s3cret@a.example/x?n=1'", "https://ada:s3cret@a.example/x?n=1", "https://a.example/x?n=1"),
+        (
+            "'${ \"https://a.example/bot\" + $secrets.hr + \"/send\" }'",
+            "https://a.example/bots3cret/send",
+            "https://a.example",
+        ),
+    ] {
+        let ask = |status: u16| {
+            let with = format!("{{ method: get, endpoint: {endpoint}, output: response }}");
+            World::new(&format!("use: {{ secrets: [ hr ] }}\ndo: [ {{ ask: {{ call: http, with: {with} }} }} ]"))
+                .secret("hr", json!("s3cret"))
+                .answers_json(status, json!({}))
+                .run(json!({}))
+        };
+        let (fine, failed) = (ask(200), ask(500));
+        assert_eq!(fine.http(0).url, sent);
+        assert_eq!(fine.output()["request"]["uri"], json!(shown));
+        assert!(!failed.error().to_string().contains("s3cret"));
+        assert!(!format!("{:?}{:?}", fine.entries, failed.entries).contains("s3cret"));
+    }
+}
+
+#[test]
 fn answers_outside_of_2xx_are_errors_with_their_status() {
     for (status, redirect, fine) in [
         (200, false, true),

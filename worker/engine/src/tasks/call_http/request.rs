@@ -49,7 +49,10 @@ impl Rendering {
         let summary = format!(
             "{} {}",
             method.and_then(Node::as_str).unwrap_or_default().to_uppercase(),
-            uri.and_then(Node::as_str).unwrap_or_default().trim()
+            match uri.and_then(Node::as_str).unwrap_or_default().trim() {
+                text if expr::holds_expression(text) => text.to_owned(),
+                text => without_userinfo(text),
+            }
         );
         let method = method.and_then(|method| {
             let text = compiler.text(method, "`method`")?;
@@ -149,9 +152,13 @@ impl Rendering {
     /// The request as an output shows it: without what may hold secrets, and without what the engine added.
     pub(super) fn shown(&self, request: &HttpRequest) -> Value {
         let hides = |template: &Option<Template>| template.as_ref().is_some_and(Template::uses_secrets);
-        let mut uri = request.url.as_str();
-        if hides(&self.query) || matches!(&self.endpoint, Endpoint::Expression(template) if template.uses_secrets()) {
-            uri = uri.split('?').next().unwrap_or_default();
+        let mut uri = without_userinfo(&request.url);
+        if hides(&self.query) {
+            uri.truncate(uri.find('?').unwrap_or(uri.len()));
+        }
+        if matches!(&self.endpoint, Endpoint::Expression(template) if template.uses_secrets()) {
+            // Tokens also stand in paths: only whom was asked is told.
+            uri = Url::parse(&uri).map(|url| url.origin().ascii_serialization()).unwrap_or_default();
         }
         let secret_headers = hides(&self.headers);
         let headers = request.headers.iter().filter(|(name, _)| {
@@ -163,6 +170,16 @@ impl Rendering {
             ("uri", value::string(uri)),
             ("headers", value::object(headers.map(|(name, text)| (name.as_str(), value::string(text))))),
         ])
+    }
+}
+
+/// `https://user:password@host/x` → `https://host/x`.
+fn without_userinfo(uri: &str) -> String {
+    let Some((scheme, rest)) = uri.split_once("://") else { return uri.to_owned() };
+    let authority = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    match rest[..authority].rfind('@') {
+        Some(at) => format!("{scheme}://{}", &rest[at + 1..]),
+        None => uri.to_owned(),
     }
 }
 
