@@ -309,10 +309,22 @@ fn correlation(key: &Key, node: &Node, of: FilterOf, compiler: &mut Compiler<'_>
                 }
                 Expect::Expression(compiler.template(expect, At::Definition)?)
             }
-            _ => Expect::Constant(value::from_node(expect)),
+            text => {
+                if let Some(text) = text.filter(|text| looks_like_jq(text)) {
+                    let message = format!("`expect` is the constant text `{text}`, not an expression");
+                    let hint = format!("write `${{ {text} }}` if the value of the expression is meant");
+                    compiler.push(Diagnostic::warning("FS-CONSTANT-EXPECT", expect.span, message).with_hint(hint));
+                }
+                Expect::Constant(value::from_node(expect))
+            }
         }),
     };
     Some(Correlation { name: key.text.to_string(), from: from?, expect })
+}
+
+/// `.id`, `$context.id`: hardly ever meant as texts.
+fn looks_like_jq(text: &str) -> bool {
+    text.strip_prefix(['.', '$']).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_'))
 }
 
 impl FilterOf {

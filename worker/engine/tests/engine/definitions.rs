@@ -201,6 +201,18 @@ fn what_works_but_is_slow_is_a_warning() {
 }
 
 #[test]
+fn a_constant_that_looks_like_an_expression_is_a_warning() {
+    let warnings = |expect: &str| {
+        let listen = format!("{{ with: {{ type: t }}, correlate: {{ k: {{ from: .id, expect: {expect} }} }} }}");
+        let text = definition(&format!("do: [ {{ a: {{ listen: {{ to: {{ one: {listen} }} }} }} }} ]"));
+        let plan = Plan::compile(text.as_bytes(), &Limits::default()).unwrap();
+        plan.warnings().iter().map(|warning| warning.code).collect::<Vec<_>>()
+    };
+    assert_eq!((warnings(".id"), warnings("$context.id")), (vec!["FS-CONSTANT-EXPECT"], vec!["FS-CONSTANT-EXPECT"]));
+    assert!(warnings("'${ .id }'").is_empty() && warnings("a.id").is_empty() && warnings("'.5'").is_empty());
+}
+
+#[test]
 fn a_definition_that_is_no_mapping_or_no_yaml_is_refused_with_a_place() {
     for text in ["", "[]", "a: [", "a: &a [ *a ]", "\u{0}", "do: *x"] {
         let found = Plan::compile(text.as_bytes(), &Limits::default()).expect_err(text);
