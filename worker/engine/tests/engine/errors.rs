@@ -228,3 +228,93 @@ do:
     );
     assert_eq!(world.run(json!({})).context(), json!({ "x": 1 }));
 }
+
+#[test]
+fn nested_handlers_each_see_their_own_error_and_what_they_raise_goes_outwards() {
+    both_ways(|kill| {
+        let world = World::new(
+            "
+do:
+  - outer:
+      try:
+        - first: { raise: { error: { type: 'https://example.com/a', status: 1 } } }
+      catch:
+        do:
+          - again:
+              try: [ { second: { raise: { error: { type: '${ $error.type + \"/b\" }', status: 2 } } } } ]
+              catch:
+                do:
+                  - rest: { wait: PT1H }
+                  - inner: { set: { inner: '${ $error.type }' } }
+          - both: { set: { inner: '${ .inner }', outer: '${ $error.type }' } }
+          - rethrow:
+              try: [ { third: { raise: { error: { type: '${ $error.type }', status: 3 } } } } ]
+              catch: { errors: { with: { status: 4 } } }
+",
+        );
+        let world = world.killed(kill).run(json!({}));
+        assert_has(
+            &world.error(),
+            &json!({ "type": "https://example.com/a", "status": 3, "instance": "/do/0/outer/catch/do/2/rethrow/try/0/third" }),
+        );
+        let both = world.statuses().filter_map(|event| event.output.as_ref()).last().unwrap();
+        assert_eq!(both.get(), r#"{"inner":"https://example.com/a/b","outer":"https://example.com/a"}"#);
+    });
+}
+
+#[test]
+fn a_try_task_does_not_catch_what_its_own_output_does_but_the_one_around_it_does() {
+    both_ways(|kill| {
+        let world = World::new(
+            "
+do:
+  - outer:
+      try:
+        - inner: { try: [ { a: { set: { x: 1 }, export: { as: . } } } ], catch: {}, output: { as: 'error(\"late\")' }, export: { as: '\"never\"' } }
+      catch: { do: [ { seen: { set: { at: '${ $error.instance }', why: '${ $error.detail }', context: '${ $context }' } } } ] }
+",
+        );
+        assert_eq!(
+            world.killed(kill).run(json!({})).output(),
+            json!({ "at": "/do/0/outer/try/0/inner", "why": "late", "context": { "x": 1 } })
+        );
+    });
+}
+
+#[test]
+fn directives_of_a_handler_count_in_the_list_of_its_try_task() {
+    for (catch, wanted) in [
+        ("{ then: continue }", json!({ "seen": ["next", "after"] })),
+        ("{ then: exit }", json!({ "seen": ["after"] })),
+        ("{ then: end }", json!({})),
+        ("{ then: last }", json!({ "seen": ["last", "after"] })),
+        (
+            "{ do: [ { h: { set: { seen: [ h ] }, then: exit } } ], then: last }",
+            json!({ "seen": ["h", "last", "after"] }),
+        ),
+        ("{ do: [ { h: { set: { seen: [ h ] }, then: end } } ], then: last }", json!({ "seen": ["h"] })),
+    ] {
+        both_ways(|kill| {
+            let world = World::new(&format!(
+                "
+do:
+  - list:
+      do:
+        - attempt: {{ try: [ {{ a: {{ set: '${{ error }}' }} }} ], catch: {catch}, then: end }}
+        - next: {{ set: {{ seen: '${{ .seen + [ $task.name ] }}' }}, then: exit }}
+        - last: {{ set: {{ seen: '${{ .seen + [ $task.name ] }}' }} }}
+  - after: {{ set: {{ seen: '${{ .seen + [ $task.name ] }}' }} }}
+"
+            ));
+            assert_eq!(world.killed(kill).run(json!({})).output(), wanted, "{catch}");
+        });
+    }
+}
+
+#[test]
+fn an_errors_place_is_a_json_pointer_whatever_tasks_are_named() {
+    let world = World::new(
+        "do: [ { 'ä/b': { do: [ { '~ 0': { do: [ { '': { raise: { error: { type: x, status: 1 } } } } ] } } ] } } ]",
+    );
+    assert_eq!(world.run(json!({})).error()["instance"], json!("/do/0/ä~1b/do/0/~0 0/do/0/"));
+}
