@@ -11,6 +11,12 @@ use crate::rows::{
     InstanceSummary, JournalRow, MailRow, Meeting, NewMail, NewParked, TimerRow, WorkerId,
 };
 
+/// How many meetings one look gives; each of its keys gets an equal part, at least one.
+pub const MEETINGS_MAX: usize = 1_000;
+
+/// How many rows of mail one load gives for one instance.
+pub const MAIL_MAX: usize = 500;
+
 /// Why a call to the store failed as a whole. A single member's failure is a [`Verdict`], not an error.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -75,7 +81,8 @@ pub struct Loaded {
     pub hits: Vec<Hit>,
     /// The addressed instances and those of the hits, each once; one that does not exist is missing.
     pub instances: Vec<InstanceRow>,
-    /// The mail of all these instances, and of addressed ones that do not exist yet, in order of id.
+    /// The mail of all these instances, and of addressed ones that do not exist yet, in order of id: of each the oldest,
+    /// at most [`MAIL_MAX`]. Who has drained so many loads again.
     pub mail: Vec<MailRow>,
 }
 
@@ -263,7 +270,8 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// The second look (D3): must be called after the commit that parked or bookmarked, and before the messages are
     /// acknowledged. Changes nothing; to deliver a meeting, claim it in a group. A crash before it is healed by
-    /// redelivery or by [`Store::sweep`].
+    /// redelivery or by [`Store::sweep`]. At most about [`MEETINGS_MAX`] come, of each key the oldest: a claim moves its
+    /// instance's bookmarks, which are looked at again; what is left then is found by the sweep.
     async fn look(&self, request: &LookRequest) -> Result<Vec<Meeting>, StoreError>;
 
     /// Finds meetings that nobody delivered: the crash between a commit and its look. Scans at most `limit` parked rows

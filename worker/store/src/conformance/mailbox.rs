@@ -1,7 +1,7 @@
 //! Mail: what could not be applied in the transaction that recorded its message (PROTOCOL D1).
 
 use super::fixtures::*;
-use crate::port::{Group, Verdict};
+use crate::port::{Group, MAIL_MAX, Verdict};
 
 const ALL: std::ops::Range<i16> = 0..64;
 
@@ -78,4 +78,28 @@ pub async fn stale_mail_names_each_instance_once(store: Shared) {
     others.retain(|shard| *shard != id("a").shard(64) && *shard != id("b").shard(64));
     assert_eq!(stale(others, 0).await, []);
     assert_eq!(store.stale_mail(&shards, 0, 1).await.expect("the store finds stale mail").len(), 1);
+}
+
+/// Promise 8: of a mailbox with more rows than a load gives, the oldest come; the rest when those are drained. Another
+/// instance's mail is not held back by them.
+pub async fn promise_8_a_full_mailbox_is_loaded_in_parts(store: Shared) {
+    apply(&store, vec![group("full", 0), group("b", 0)]).await;
+    let posted = 2 * MAIL_MAX + 7;
+    let post = (0..posted).map(|n| mail("full", &n.to_string())).chain([mail("b", "last")]).collect();
+    apply(&store, vec![Group { post, ..Group::default() }]).await;
+    let mut got = Vec::new();
+    for revision in 1.. {
+        let loaded = load(&store, &["full", "b"]).await.mail;
+        assert!(loaded.iter().any(|row| row.instance == id("b")));
+        let part: Vec<_> = loaded.into_iter().filter(|row| row.instance == id("full")).collect();
+        assert!(part.len() <= MAIL_MAX, "{} rows at once", part.len());
+        if part.is_empty() {
+            break;
+        }
+        let drained = Group { mail: part.iter().map(|row| row.id).collect(), ..group("full", revision) };
+        assert_eq!(commit_one(&store, drained).await, Verdict::Applied);
+        got.extend(part.into_iter().map(|row| row.stimulus));
+    }
+    let expected: Vec<_> = (0..posted).map(|n| n.to_string()).collect();
+    assert_eq!(got, expected);
 }

@@ -50,6 +50,7 @@ macro_rules! conformance {
                 d1_mail_is_written_with_the_inbox_row_or_not_at_all,
                 d1_mail_is_drained_once_and_in_order,
                 d1_mail_may_come_before_its_instance,
+                promise_8_a_full_mailbox_is_loaded_in_parts,
                 stale_mail_names_each_instance_once,
             }
             wakeups {
@@ -58,6 +59,7 @@ macro_rules! conformance {
                 d3_two_events_for_one_wait_deliver_one_and_keep_the_other,
                 d3_one_event_for_two_waits_is_claimed_once,
                 d3_an_event_older_than_the_wait_is_no_meeting,
+                promise_8_a_crowd_under_one_key_comes_in_bounded_looks_and_wholly,
                 parking_twice_is_parking_once,
                 the_sweep_goes_through_in_pages,
                 expired_events_become_dead_letters_once,

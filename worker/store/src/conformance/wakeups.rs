@@ -1,7 +1,7 @@
 //! Early events and the waits that they meet (PROTOCOL D3).
 
 use super::fixtures::*;
-use crate::port::{Group, LookRequest, Verdict};
+use crate::port::{Group, LookRequest, MEETINGS_MAX, Verdict};
 use crate::rows::{BookmarkRow, Meeting, NewParked};
 
 /// What one side of the race has found out so far.
@@ -288,4 +288,58 @@ pub async fn promise_5_an_event_that_somebody_heard_expires_without_a_letter(sto
     bodies.sort_unstable();
     assert_eq!(bodies, ["event u1", "event u2", "event u3"]);
     assert_eq!(store.parked_of_type("com.example.early", 0).await.expect("the store lists parked events"), []);
+}
+
+/// Promise 8: 3,000 events under one key are never in memory at once; looking again after claiming delivers them all, the
+/// oldest first. What the wait is too late for is not in the way, nor is another key's event behind the crowd.
+pub async fn promise_8_a_crowd_under_one_key_comes_in_bounded_looks_and_wholly(store: Shared) {
+    const CROWD: usize = 3_000;
+    let crowd = |from: usize, to: usize| -> Vec<Group> {
+        (from..to).map(|n| Group { park: vec![parked(&format!("e{n}"), "crowd")], ..Group::default() }).collect()
+    };
+    for n in 0..2 {
+        apply(
+            &store,
+            vec![Group {
+                park: (0..MEETINGS_MAX).map(|e| parked(&format!("old {n}.{e}"), "crowd")).collect(),
+                ..Group::default()
+            }],
+        )
+        .await;
+    }
+    let opened_us = load(&store, &[]).await.now_us + 1;
+    while load(&store, &[]).await.now_us <= opened_us {
+        tokio::task::yield_now().await;
+    }
+    for from in (0..CROWD).step_by(500) {
+        apply(&store, crowd(from, from + 500)).await;
+    }
+    let since = BookmarkRow { since_us: Some(opened_us), ..bookmark("crowd", 1) };
+    apply(&store, vec![with(group("a", 0), |write| write.bookmarks.add = vec![since])]).await;
+    apply(&store, vec![with(group("b", 0), |write| write.bookmarks.add = vec![bookmark("lonely", 1)])]).await;
+    apply(&store, vec![Group { park: vec![parked("last", "lonely")], ..Group::default() }]).await;
+
+    let both = LookRequest { parked: vec![hash("lonely")], bookmarks: vec![hash("crowd")] };
+    let meetings = store.look(&both).await.expect("the store looks");
+    assert!(meetings.len() <= MEETINGS_MAX && meetings.iter().any(|meeting| meeting.instance == id("b")));
+
+    let request = LookRequest { parked: Vec::new(), bookmarks: vec![hash("crowd")] };
+    let (mut heard, mut looks, mut last_us) = (std::collections::BTreeSet::new(), 0, opened_us);
+    loop {
+        let meetings = store.look(&request).await.expect("the store looks");
+        if meetings.is_empty() {
+            break;
+        }
+        looks += 1;
+        assert!(meetings.len() <= MEETINGS_MAX, "{} meetings at once", meetings.len());
+        for meeting in &meetings {
+            assert!(meeting.parked_us >= last_us, "the oldest first");
+            last_us = meeting.parked_us;
+            assert!(heard.insert(meeting.parked), "delivered twice");
+        }
+        // The instance goes on waiting under the same key.
+        let claims = meetings.iter().map(|meeting| meeting.parked).collect();
+        assert_eq!(commit_one(&store, Group { claims, ..group("a", looks) }).await, Verdict::Applied);
+    }
+    assert_eq!((heard.len(), looks), (CROWD, 3));
 }

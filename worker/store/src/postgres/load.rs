@@ -8,7 +8,7 @@ use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use super::PostgresStore;
-use crate::port::{DueTimer, Hit, LoadRequest, Loaded, LookRequest};
+use crate::port::{DueTimer, Hit, LoadRequest, Loaded, LookRequest, MAIL_MAX, MEETINGS_MAX};
 use crate::rows::{InstanceRow, MailRow, Meeting};
 
 // `offset 0` holds the planner to looking each key up by itself: with statistics that are missing or old it would read
@@ -35,7 +35,8 @@ select 3, i.id, null, i.definition, null, i.revision, i.state from who
   cross join lateral (select id, definition, revision, state from instances where id = who.id offset 0) i
 union all
 select 4, m.instance, null, m.definition, m.id, null, m.stimulus from who
-  cross join lateral (select id, instance, definition, stimulus from mail where instance = who.id offset 0) m";
+  cross join lateral (
+    select id, instance, definition, stimulus from mail where instance = who.id order by id limit $4) m";
 
 /// Which of the five parts of `LOAD` a row comes from.
 mod part {
@@ -45,13 +46,18 @@ mod part {
     pub(super) const INSTANCE: i32 = 3;
 }
 
+// The index gives each key's parked rows in order of age, so the limit stops the reading. What a wait is too late for does
+// not count.
 const LOOK: &str = "
-select p.id, p.key, b.instance, b.slot, p.at_us, p.event
-from (select distinct key from unnest($1::uuid[]) k(key)) k
-cross join lateral (select id, key, at_us, event from parked where key = k.key offset 0) p
-cross join lateral (select instance, slot, since_us from bookmarks where key = p.key offset 0) b
-where b.since_us is null or p.at_us >= b.since_us
-order by p.at_us, p.id, b.instance, b.slot";
+select m.* from unnest($1::uuid[]) k(key)
+cross join lateral (
+  select p.id, p.key, b.instance, b.slot, p.at_us, p.event
+  from parked p
+  cross join lateral (select instance, slot, since_us from bookmarks where key = k.key offset 0) b
+  where p.key = k.key and (b.since_us is null or p.at_us >= b.since_us)
+  order by p.at_us, p.id, b.instance, b.slot limit $2
+) m
+order by m.at_us, m.id, m.instance, m.slot";
 
 const SWEEP: &str = "
 with page as materialized (
@@ -89,7 +95,7 @@ pub(super) async fn load(store: &PostgresStore, request: &LoadRequest) -> Result
         list.dedup();
     }
     let instances: Vec<Uuid> = request.instances.iter().map(|id| id.0).collect();
-    let statement = sqlx::query(LOAD).bind(messages).bind(keys).bind(instances);
+    let statement = sqlx::query(LOAD).bind(messages).bind(keys).bind(instances).bind(MAIL_MAX as i64);
     let mut loaded = Loaded::default();
     for row in &store.connections.fetch_counted(statement).await? {
         match row.try_get(0)? {
@@ -119,8 +125,11 @@ pub(super) async fn load(store: &PostgresStore, request: &LoadRequest) -> Result
 }
 
 pub(super) async fn look(store: &PostgresStore, request: &LookRequest) -> Result<Vec<Meeting>, sqlx::Error> {
-    let keys: Vec<Uuid> = request.parked.iter().chain(&request.bookmarks).map(|key| key.0).collect();
-    store.connections.fetch_counted(sqlx::query(LOOK).bind(keys)).await?.iter().map(meeting).collect()
+    let mut keys: Vec<Uuid> = request.parked.iter().chain(&request.bookmarks).map(|key| key.0).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    let each = (MEETINGS_MAX / keys.len().max(1)).max(1) as i64;
+    store.connections.fetch_counted(sqlx::query(LOOK).bind(keys).bind(each)).await?.iter().map(meeting).collect()
 }
 
 pub(super) async fn sweep(

@@ -1,6 +1,8 @@
 //! What a batch needs to know before it decides, and the second looks for lost wake-ups (D3). Each is one statement, so one
 //! snapshot and one round trip; nothing here writes.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use flagstop_schemas::{Hash16, InstanceId};
 use sqlx::Row as _;
@@ -9,7 +11,7 @@ use sqlx::sqlite::SqliteRow;
 use super::SqliteStore;
 use super::connection::Command;
 use super::encode;
-use crate::port::{DueTimer, Hit, LoadRequest, Loaded, LookRequest};
+use crate::port::{DueTimer, Hit, LoadRequest, Loaded, LookRequest, MAIL_MAX, MEETINGS_MAX};
 use crate::rows::{InstanceRow, MailRow, Meeting};
 
 // `CROSS JOIN` fixes the order of the loops: the asked ids outside, an index inside.
@@ -28,7 +30,8 @@ SELECT 2, key, instance, slot, NULL, NULL FROM hit
 UNION ALL
 SELECT 3, i.id, NULL, i.definition, i.revision, i.state FROM who CROSS JOIN instances i ON i.id = who.id
 UNION ALL
-SELECT 4, m.instance, NULL, m.id, m.definition, m.stimulus FROM who CROSS JOIN mail m ON m.instance = who.id";
+SELECT 4, m.instance, NULL, m.id, m.definition, m.stimulus FROM who CROSS JOIN mail m ON m.id IN (
+  SELECT id FROM mail WHERE instance = who.id ORDER BY id LIMIT $4)";
 
 /// Which of the five parts of `LOAD` a row comes from.
 mod part {
@@ -38,11 +41,17 @@ mod part {
     pub(super) const INSTANCE: i64 = 3;
 }
 
+// Each key has a limit of its own; SQLite has no lateral joins, so the pairs of a key travel as JSON. The index ends with
+// the rowid, which gives them in order of age, so the limit stops the reading. What a wait is too late for does not count.
 pub(super) const LOOK: &str = "
-SELECT p.id, p.key, b.instance, b.slot, p.at_us, p.event
-FROM json_each($1) j CROSS JOIN parked p ON p.key = unhex(j.value) CROSS JOIN bookmarks b ON b.key = p.key
-WHERE b.since_us IS NULL OR p.at_us >= b.since_us
-ORDER BY p.rowid, b.instance, b.slot";
+SELECT p.id, p.key, unhex(pair.value ->> 1), pair.value ->> 2, p.at_us, p.event
+FROM json_each($1) j CROSS JOIN json_each((
+  SELECT json_group_array(json_array(row, hex(instance), slot)) FROM (
+    SELECT k.rowid AS row, b.instance, b.slot FROM parked k CROSS JOIN bookmarks b ON b.key = k.key
+    WHERE k.key = unhex(j.value) AND (b.since_us IS NULL OR k.at_us >= b.since_us)
+    ORDER BY k.rowid, b.instance, b.slot LIMIT $2) AS few)) pair
+CROSS JOIN parked p ON p.rowid = pair.value ->> 0
+ORDER BY p.rowid, 3, 4";
 
 pub(super) const SWEEP: &str = "
 WITH page AS MATERIALIZED (SELECT id, key, at_us, event FROM parked WHERE id > $1 ORDER BY id LIMIT $2)
@@ -64,7 +73,8 @@ pub(super) async fn load(store: &SqliteStore, request: &LoadRequest) -> Result<L
     let command = Command::fixed(LOAD, 1)
         .bind(encode::ids(request.messages.iter().map(|key| key.0)))
         .bind(encode::ids(request.keys.iter().map(|key| key.0)))
-        .bind(encode::ids(request.instances.iter().map(|id| id.0)));
+        .bind(encode::ids(request.instances.iter().map(|id| id.0)))
+        .bind(MAIL_MAX as i64);
     let mut loaded = Loaded { now_us, ..Loaded::default() };
     for row in &store.connections.read(store.connections.counted(command)).await? {
         match row.try_get(0)? {
@@ -100,8 +110,9 @@ pub(super) async fn load(store: &SqliteStore, request: &LoadRequest) -> Result<L
 }
 
 pub(super) async fn look(store: &SqliteStore, request: &LookRequest) -> Result<Vec<Meeting>, sqlx::Error> {
-    let keys = request.parked.iter().chain(&request.bookmarks).map(|key| key.0);
-    let command = store.connections.counted(Command::fixed(LOOK, 1).bind(encode::ids(keys)));
+    let keys: BTreeSet<_> = request.parked.iter().chain(&request.bookmarks).map(|key| key.0).collect();
+    let each = (MEETINGS_MAX / keys.len().max(1)).max(1) as i64;
+    let command = store.connections.counted(Command::fixed(LOOK, 1).bind(encode::ids(keys)).bind(each));
     store.connections.read(command).await?.iter().map(meeting).collect()
 }
 

@@ -9,8 +9,8 @@ use sqlx::Row as _;
 
 /// What a plan may scan: the parameters (`j`), what the statement itself has made, the 64 shards (`s`), and the end of the
 /// journal: `ORDER BY seq DESC LIMIT 1` is called a scan, too, and stops at the first row.
-const SMALL: [&str; 12] =
-    ["j", "json_each", "CONSTANT", "hit", "who", "page", "held", "h", "s", "journal", "holder", "gone"];
+const SMALL: [&str; 14] =
+    ["j", "json_each", "CONSTANT", "hit", "who", "page", "held", "h", "s", "journal", "holder", "gone", "few", "pair"];
 
 #[tokio::test]
 async fn no_statement_of_the_hot_path_reads_through_a_table() {

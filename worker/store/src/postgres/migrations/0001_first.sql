@@ -68,7 +68,7 @@ create table mail (
   shard      smallint not null,
   stimulus   bytea    not null
 ) with (autovacuum_vacuum_scale_factor = 0.05);
-create index mail_instance on mail (instance);
+create index mail_instance on mail (instance, id);
 
 create table parked (
   id         uuid   primary key,
@@ -80,7 +80,7 @@ create table parked (
   event_type text   not null,
   event      bytea  not null
 ) with (autovacuum_vacuum_scale_factor = 0.05);
-create index parked_key on parked (key);
+create index parked_key on parked (key, at_us, id);
 create index parked_message on parked (message);
 create index parked_expires on parked (expires_us);
 
