@@ -30,8 +30,9 @@ pub(super) async fn run(scenario: &EndToEnd, file: Option<&Path>) -> Result<(), 
     config.bus.prefix = format!("{own}.");
     let store = node::open_store(&config).await?;
     store.migrate().await?;
-    let plan = Plan::compile(DEFINITION.as_bytes(), &config.worker.engine)
-        .map_err(|why| Failure::new(Exit::Failed, "FS-BENCH", format!("its own definition: {why}"), "report this defect"))?;
+    let plan = Plan::compile(DEFINITION.as_bytes(), &config.worker.engine).map_err(|why| {
+        Failure::new(Exit::Failed, "FS-BENCH", format!("its own definition: {why}"), "report this defect")
+    })?;
     store.deploy(&[flagstop_runtime::definition_row(&plan, DEFINITION.as_bytes())]).await?;
     let bus = node::open_bus(&config).await?;
     bus.prepare(true).await?;
@@ -39,7 +40,10 @@ pub(super) async fn run(scenario: &EndToEnd, file: Option<&Path>) -> Result<(), 
     let sender = if config.bus_url()?.starts_with("embedded:") { bus.clone() } else { node::open_bus(&config).await? };
     let mut load = Load::new(sender.clone(), Messages::new()).await?;
     let node = Node::start(store.clone(), bus, &config).await?;
-    eprintln!("flagstop bench endtoend: {} workflows at full speed, then {}/s for {} s", scenario.workflows, scenario.rate, scenario.seconds);
+    eprintln!(
+        "flagstop bench endtoend: {} workflows at full speed, then {}/s for {} s",
+        scenario.workflows, scenario.rate, scenario.seconds
+    );
     load.full_speed(WARM_UP, scenario.open).await?;
     let before = (store.counters(), node.counters());
     let took = load.full_speed(scenario.workflows, scenario.open).await?;
@@ -95,7 +99,10 @@ fn show(figures: &Value, transitions_per_batch: f64) {
     println!("bus                    {}", figures["bus"].as_str().unwrap_or_default());
     println!("store                  {}", figures["store"].as_str().unwrap_or_default());
     println!("workflows per second   {}", figures["workflowsPerSecond"]);
-    println!("latency at {:>4}/s      p50 {} ms, p99 {} ms", latency["ratePerSecond"], latency["p50Ms"], latency["p99Ms"]);
+    println!(
+        "latency at {:>4}/s      p50 {} ms, p99 {} ms",
+        latency["ratePerSecond"], latency["p50Ms"], latency["p99Ms"]
+    );
     println!("statements per batch   {}", figures["statementsPerBatch"]);
     println!("round trips per batch  {}", figures["roundTripsPerBatch"]);
     println!("transitions per batch  {}", round(transitions_per_batch));

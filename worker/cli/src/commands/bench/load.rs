@@ -96,7 +96,8 @@ impl Load {
     }
 
     async fn put(&self, message: Outgoing) -> Result<(), Failure> {
-        let failed = |_| Failure::new(Exit::Unreachable, "FS-BUS-UNAVAILABLE", "the bus took no message", "look at its log");
+        let failed =
+            |_| Failure::new(Exit::Unreachable, "FS-BUS-UNAVAILABLE", "the bus took no message", "look at its log");
         self.outgoing.send(message).await.map_err(failed)
     }
 }
