@@ -5,7 +5,8 @@ use flagstop_schemas::InstanceId;
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Row as _};
 
-use super::PostgresStore;
+use super::restored::MOVED;
+use super::{PostgresStore, restored};
 use crate::port::Beat;
 use crate::rows::{EffectLease, SHARDS, WorkerId};
 
@@ -41,7 +42,8 @@ update relay_cursor c set owner = '{me}', epoch = c.epoch + 1 from x where c.sha
 select (select until_us from workers where id = '{me}') - {lease_us},
        (select value from meta where name = 'catalogue'),
        (select count(*)::int4 from workers),
-       (select coalesce(array_agg(shard order by shard), '{{}}') from relay_cursor where owner = '{me}')"
+       (select coalesce(array_agg(shard order by shard), '{{}}') from relay_cursor where owner = '{me}'),
+       ({MOVED})"
     )
 }
 
@@ -79,6 +81,9 @@ pub(super) async fn beat(store: &PostgresStore, worker: WorkerId, lease_us: i64)
     // A uuid and a number are all that is put into the text.
     let rows = store.connections.fetch_commands(AssertSqlSafe(beat_commands(worker, lease_us))).await?;
     let row = rows.last().ok_or(sqlx::Error::RowNotFound)?;
+    if row.try_get(4)? {
+        restored::move_in(store).await?;
+    }
     Ok(Beat { now_us: row.try_get(0)?, catalogue: row.try_get(1)?, workers: row.try_get(2)?, shards: row.try_get(3)? })
 }
 

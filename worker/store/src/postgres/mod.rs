@@ -12,6 +12,7 @@ mod leases;
 mod lists;
 mod load;
 mod relay;
+mod restored;
 mod rows;
 mod schema;
 mod statement;

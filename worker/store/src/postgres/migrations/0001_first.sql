@@ -113,16 +113,26 @@ create index dead_letters_newest on dead_letters (at_us desc, id);
 
 create table workers (id uuid primary key, until_us bigint not null) with (fillfactor = 50);
 
--- Who holds which shard, and where its relay stands: everything below `next_xid` is read but what is `pending`.
+-- Which cluster this is; 0 where the function may not be called.
+create function cluster_id() returns bigint language plpgsql stable as $$
+begin
+  return (select system_identifier from pg_control_system());
+exception when insufficient_privilege or undefined_function then
+  return 0;
+end $$;
+
+-- Who holds which shard, and where its relay stands: everything below `next_xid` is read but what is `pending`. Transaction
+-- ids mean something only in the cluster that gave them.
 create table relay_cursor (
   shard    smallint primary key,
+  cluster  bigint   not null,
   owner    uuid,
   epoch    integer not null default 0,
   next_xid xid8    not null,
   pending  xid8[]  not null default '{}'
 ) with (fillfactor = 50);
-insert into relay_cursor (shard, next_xid)
-select shard, pg_snapshot_xmin(pg_current_snapshot()) from generate_series(0, 63) shard;
+insert into relay_cursor (shard, cluster, next_xid)
+select shard, cluster_id(), pg_snapshot_xmin(pg_current_snapshot()) from generate_series(0, 63) shard;
 
 -- Streams that are set aside (PROTOCOL D13): the relay leaves out their rows from `revision` on.
 create table quarantine (
