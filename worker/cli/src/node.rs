@@ -1,5 +1,6 @@
 //! Opening and closing of what commands share: the store, the bus, a worker.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use flagstop_bus::port::Bus;
@@ -16,13 +17,20 @@ pub async fn open_store(config: &Config) -> Result<Arc<dyn Store>, Failure> {
 
 /// Opens the configured store and refuses one that `migrate` has not brought up to date.
 pub async fn open_current_store(config: &Config) -> Result<Arc<dyn Store>, Failure> {
+    let behind = |why: &str| {
+        let hint = format!("type `flagstop migrate --store {}`", crate::config::shown_url(config.store_url()?));
+        Err(Failure::new(Exit::Invalid, "FS-STORE-SCHEMA", format!("the schema is behind this build: {why}"), hint))
+    };
+    // Opening a file makes it; who only looks at a store, or mistypes its name, must not leave one behind.
+    if let Some(path) = config.store_url()?.strip_prefix("sqlite:")
+        && !Path::new(path.strip_prefix("//").unwrap_or(path)).exists()
+    {
+        return behind(&format!("there is no file {path}"));
+    }
     let store = open_store(config).await?;
     match store.schema().await? {
         SchemaState::Current => Ok(store),
-        SchemaState::Behind(why) => {
-            let hint = format!("type `flagstop migrate --store {}`", crate::config::shown_url(config.store_url()?));
-            Err(Failure::new(Exit::Invalid, "FS-STORE-SCHEMA", format!("the schema is behind this build: {why}"), hint))
-        }
+        SchemaState::Behind(why) => behind(&why),
         SchemaState::Ahead(why) => {
             let what = format!("the schema is ahead of this build: {why}");
             Err(Failure::new(Exit::Invalid, "FS-STORE-SCHEMA", what, "use the build that migrated it, or a newer one"))

@@ -62,6 +62,8 @@ fn what_is_not_there_is_not_reachable() {
 fn a_schema_that_is_not_migrated_is_told_with_the_command_that_mends_it() {
     let folder = Folder::new();
     let store = folder.store();
+    folder.flagstop(&["instances", "list", "--store", &store]).exits(2).says(&["error[FS-STORE-SCHEMA]", "no file"]);
+    assert!(!std::path::Path::new(&folder.file("store.db")).exists(), "looking at a store made one");
     let found = folder.flagstop(&["migrate", "--check", "--store", &store, "--output", "json"]).exits(1);
     assert_eq!(found.json("migrate")["state"], "behind");
     for command in [vec!["instances", "list"], vec!["worker", "--bus", "embedded:"]] {
@@ -83,11 +85,11 @@ fn a_definition_s_mistakes_are_all_shown_with_place_and_hint() {
     let folder = Folder::new();
     let wrong = folder.write("wrong.yaml", MISTAKES);
     let text = folder.flagstop(&["validate", &wrong]).exits(2);
-    let text = text.says(&["wrong.yaml:7:5: error[FS-", "did you mean `set`?", "wrong.yaml:11:", "nowhere"]);
+    let text = text.says(&["wrong.yaml:8:7: error[FS-", "did you mean `set`?", "wrong.yaml:11:", "nowhere"]);
     assert_eq!(text.stdout, "");
     let json = folder.flagstop(&["validate", &wrong, &example(), "--output", "json"]).exits(2).json("validate");
     assert_eq!(json["files"][0]["valid"], false);
-    assert_eq!(json["files"][0]["diagnostics"][0]["line"], 7);
+    assert_eq!(json["files"][0]["diagnostics"][0]["line"], 8);
     assert_eq!(json["files"][1]["valid"], true);
     folder.flagstop(&["validate", &example(), "--deny-warnings"]).exits(0);
     folder.flagstop(&["validate", "nowhere.yaml"]).exits(2).says(&["error[FS-FILE]: nowhere.yaml"]);
@@ -104,7 +106,7 @@ fn one_wrong_definition_keeps_all_from_being_deployed() {
         "document: { dsl: '1.0.3', namespace: t, name: good, version: '1.0.0' }\ndo:\n  - a: { set: { b: 1 } }\n",
     );
     let deploy = ["deploy", "--store", &store, "--output", "json", &good, &wrong];
-    let refused = folder.flagstop(&deploy).exits(2).says(&["wrong.yaml:7:", "nothing was deployed"]);
+    let refused = folder.flagstop(&deploy).exits(2).says(&["wrong.yaml:8:", "nothing was deployed"]);
     assert_eq!(refused.json("deploy")["definitions"].as_array().unwrap().len(), 0);
     for _ in 0..2 {
         let done = folder.flagstop(&["deploy", "--store", &store, "--output", "json", &good]).exits(0).json("deploy");
@@ -195,6 +197,9 @@ fn an_instance_that_does_not_exist_has_its_own_exit_code() {
     }
     let list = folder.flagstop(&["instances", "list", "--store", &store, "--output", "json"]).exits(0);
     assert_eq!(list.json("instances-list").as_array().unwrap().len(), 0);
+    // Not an empty page: that would say that the list ends there.
+    let after = ["instances", "list", "--store", &store, "--after", "8f14e45f-ceea-467f-a1d2-3c5b7e9f0a11"];
+    folder.flagstop(&after).exits(6).says(&["error[FS-INSTANCE-UNKNOWN]", "8f14e45f"]);
     let status = ["instances", "list", "--store", &store, "--status", "sleeping"];
     folder.flagstop(&status).exits(2).says(&["error[FS-STATUS]", "waiting"]);
 }
@@ -206,5 +211,5 @@ fn a_folder_without_definitions_is_told_apart_from_one_that_is_missing() {
     folder.write("empty/readme.txt", "x");
     folder.flagstop(&["dev", "empty"]).exits(2).says(&["error[FS-DEV-EMPTY]", "examples/onboarding"]);
     folder.write("wrong/wrong.yaml", MISTAKES);
-    folder.flagstop(&["dev", "wrong", "--http", "off"]).exits(2).says(&["wrong.yaml:7:5: error[FS-"]);
+    folder.flagstop(&["dev", "wrong", "--http", "off"]).exits(2).says(&["wrong.yaml:8:7: error[FS-"]);
 }

@@ -8,7 +8,7 @@ use flagstop_store::port::{InstanceFilter, Store};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::read::{Definitions, PHASES, waiting_text};
+use super::read::{self, Definitions, PHASES, waiting_text};
 use crate::args::Output;
 use crate::exit::{Exit, Failure};
 use crate::term::{Paint, brief, table};
@@ -40,6 +40,12 @@ impl List {
             limit: i64::from(self.limit),
             after: self.after.map(InstanceId),
         };
+        if let Some(after) = filter.after
+            && store.instance(after).await?.is_none()
+        {
+            // An empty page would look like the end of the list.
+            return Err(read::unknown(&after.to_string()));
+        }
         let mut definitions = Definitions::load(store).await?;
         let summaries = store.list_instances(&filter).await?;
         let records: Vec<_> = summaries.into_iter().map(|summary| definitions.record(summary)).collect();

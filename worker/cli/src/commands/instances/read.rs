@@ -143,8 +143,11 @@ pub async fn find(store: &Arc<dyn Store>, text: &str) -> Result<Record, Failure>
             first
         }
     };
-    summary.map(|summary| definitions.record(summary)).ok_or_else(|| {
-        let hint = "`flagstop instances list` shows the ids; an abbreviated one is found among the newest 1,000 only";
-        Failure::new(Exit::NotFound, "FS-INSTANCE-UNKNOWN", format!("there is no instance `{text}`"), hint)
-    })
+    summary.map(|summary| definitions.record(summary)).ok_or_else(|| unknown(text))
+}
+
+/// There is no such instance.
+pub fn unknown(text: &str) -> Failure {
+    let hint = "`flagstop instances list` shows the ids; an abbreviated one is found among the newest 1,000 only";
+    Failure::new(Exit::NotFound, "FS-INSTANCE-UNKNOWN", format!("there is no instance `{text}`"), hint)
 }

@@ -18,6 +18,9 @@ use crate::time::{distance, now_us, rfc3339};
 /// Parked events of the awaited type that are shown.
 const PARKED_SHOWN_MAX: i64 = 3;
 
+/// Longest text of an error that is shown, in bytes.
+const ERROR_TEXT_BYTES_MAX: usize = 500;
+
 /// Waiting instances of which a demonstration tells.
 const TOLD_MAX: i64 = 5;
 
@@ -52,7 +55,10 @@ fn paragraph(record: &Record, waits: &[(&WaitReason, Vec<Parked>)]) -> String {
         (false, _) => "can't be read by this build: its definition or its snapshot is of a newer one.".to_owned(),
         (true, status @ ("completed" | "cancelled" | "faulted")) => {
             let ended = record.summary.ended_us.map(rfc3339).unwrap_or_default();
-            format!("{} at {ended}: nothing can happen any more.", past(status))
+            let error = record.instance.as_ref().and_then(|instance| instance.error());
+            let error = error.map(|error| format!(" Its error: {}.", error.shortened(ERROR_TEXT_BYTES_MAX)));
+            let error = tame(&error.unwrap_or_default());
+            format!("{} at {ended}: nothing can happen any more.{error}", past(status))
         }
         (true, "running") if waits.is_empty() => "is running: a worker has it in hand, or will within seconds.".into(),
         (true, status) if waits.is_empty() => format!("is {status}, and waits for nothing from outside."),
