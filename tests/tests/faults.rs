@@ -58,14 +58,11 @@ async fn onboardings_survive(bus_url: &str) {
     bus.prepare(true).await.unwrap();
     let seen = Arc::new(Seen::default());
     let done = Arc::new(AtomicBool::new(false));
-    let followers = [Channel::Status, Channel::Out, Channel::Dead].map(|channel| {
-        let (bus, seen, done) = (bus.clone(), seen.clone(), done.clone());
-        async move {
-            let subscription = bus.subscribe(channel).await.unwrap();
-            tokio::spawn(follow(subscription, channel, seen, done))
-        }
-    });
-    let followers = futures_util::future::join_all(followers).await;
+    let mut followers = Vec::new();
+    for channel in [Channel::Status, Channel::Out, Channel::Dead] {
+        let subscription = bus.subscribe(channel).await.unwrap();
+        followers.push(tokio::spawn(follow(subscription, channel, seen.clone(), done.clone())));
+    }
 
     let args = [&common[..], &["--bus", bus_url]].concat();
     let mut workers: Vec<WorkerProcess> = (0..3).map(|_| WorkerProcess::start(&args)).collect();
