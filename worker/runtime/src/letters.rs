@@ -7,14 +7,19 @@ use flagstop_bus::port::{Channel, Content, Delivery, Outgoing, RawMessage};
 use flagstop_schemas::Hash16;
 use flagstop_store::rows::DeadLetter;
 
+/// Headers that a broker adds to a message that it delivers again: they don't make it another message.
+const BROKERS_OWN: [&str; 5] = ["x-delivery-count", "x-acquired-count", "x-death", "x-first-death-", "x-last-death-"];
+
 /// The letter for a delivery. Its id comes from the message and its place, so that a redelivery makes the same letter.
 pub(crate) fn letter(delivery: &Delivery, code: &str, reason: &str) -> DeadLetter {
     let message = &delivery.message;
     let headers: Vec<(&str, String)> =
         message.headers.iter().map(|(name, value)| (name.as_str(), BASE64.encode(value))).collect();
-    let headers = Bytes::from(serde_json::to_vec(&headers).expect("strings always serialise"));
-    // Not the origin: AMQP's delivery tag changes with each delivery.
-    let id = Hash16::of("flagstop/letter", &[code.as_bytes(), &headers, &message.body]);
+    // Not the origin either: AMQP's delivery tag changes with each delivery.
+    let own = |name: &str| BROKERS_OWN.iter().any(|prefix| name.starts_with(prefix));
+    let lasting: Vec<_> = headers.iter().filter(|(name, _)| !own(name)).collect();
+    let id = Hash16::of("flagstop/letter", &[code.as_bytes(), &json(&lasting), &message.body]);
+    let headers = json(&headers);
     let reason = reason.strip_prefix(code).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(reason);
     // Text columns take no NUL, and a letter must always be storable.
     let text = |text: &str| text.replace('\0', "\u{fffd}");
@@ -28,6 +33,10 @@ pub(crate) fn letter(delivery: &Delivery, code: &str, reason: &str) -> DeadLette
         body: message.body.clone(),
         at_us: 0,
     }
+}
+
+fn json(headers: &impl serde::Serialize) -> Bytes {
+    Bytes::from(serde_json::to_vec(headers).expect("strings always serialise"))
 }
 
 /// The letter as it goes to the bus: body and headers as they were, and three headers that say why.
@@ -62,4 +71,34 @@ pub(crate) fn without_body(mut outgoing: Outgoing) -> Outgoing {
         message.headers.push(("flagstop-body".to_owned(), Bytes::from_static(b"left out: too large for the broker")));
     }
     outgoing
+}
+
+#[cfg(test)]
+mod tests {
+    use flagstop_bus::port::{Origin, Token};
+
+    use super::*;
+
+    fn delivery(offset: i64, headers: &[(&str, &str)]) -> Delivery {
+        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), Bytes::from((*value).to_owned())));
+        Delivery {
+            message: RawMessage {
+                headers: headers.collect(),
+                body: Bytes::from_static(b"junk"),
+                ..RawMessage::default()
+            },
+            origin: Origin { name: "flagstop.work".into(), partition: None, offset },
+            redelivered: offset > 1,
+            token: Token { generation: 1, lane: 0, position: 1 },
+        }
+    }
+
+    #[test]
+    fn a_message_that_is_delivered_again_makes_the_same_letter() {
+        let first = letter(&delivery(1, &[("a", "1")]), "FS-X", "why");
+        let again = letter(&delivery(7, &[("a", "1"), ("x-delivery-count", "1")]), "FS-X", "why");
+        assert_eq!(first.id, again.id);
+        assert_ne!(first.id, letter(&delivery(1, &[("a", "2")]), "FS-X", "why").id, "another message, another letter");
+        assert_ne!(first.id, letter(&delivery(1, &[("a", "1")]), "FS-Y", "why").id, "another reason, another letter");
+    }
 }
