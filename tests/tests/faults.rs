@@ -20,6 +20,9 @@ use tokio::sync::Mutex;
 
 const EMPLOYEES: usize = 1_000;
 
+/// Each of the tests uses the whole machine.
+static ALONE: Mutex<()> = Mutex::const_new(());
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_onboardings_on_rabbitmq_survive_a_killed_and_a_stopped_worker() {
     onboardings_survive(&url("FLAGSTOP_TEST_RABBITMQ")).await;
@@ -39,6 +42,7 @@ struct Seen {
 }
 
 async fn onboardings_survive(bus_url: &str) {
+    let _alone = ALONE.lock().await;
     let seed = rand::random::<u64>();
     println!("seed {seed}");
     let hr = Hr::start().await;
