@@ -1,7 +1,7 @@
 //! What goes into the engine and what comes out of it.
 
 use bytes::Bytes;
-use flagstop_schemas::{Entry, Hash16};
+use flagstop_schemas::{Entry, Hash16, InstanceId};
 
 /// The one value type inside the engine: shared, never deep-copied per task.
 pub type Value = jaq_json::Val;
@@ -35,6 +35,8 @@ pub enum Stimulus {
         input: Value,
         /// `id` and `source` of the triggering event, for `causationid` and `causationsource`.
         cause: Option<(String, String)>,
+        /// How many workflows stand above it; 0: nobody's child.
+        depth: u32,
     },
     /// An event for one of its bookmarks. The engine looks again whether the filter really takes it.
     Event {
@@ -55,8 +57,21 @@ pub enum Stimulus {
         /// How.
         outcome: EffectOutcome,
     },
+    /// The awaited child of this slot has ended, or could not be started.
+    Child {
+        /// The child's slot.
+        slot: i64,
+        /// How.
+        outcome: ChildOutcome,
+    },
     /// An operator or the parent ends it.
     Cancel,
+    /// An operator holds it: nothing is begun until [`Stimulus::Continue`]; what comes meanwhile is kept.
+    Suspend,
+    /// An operator lets it go on.
+    Continue,
+    /// An operator lets a faulted instance go on at the task that faulted.
+    Retry,
     /// The last transition ended by its budget: go on.
     Proceed,
 }
@@ -100,6 +115,10 @@ pub struct Transition {
     pub effects: Vec<Effect>,
     /// Slots of effects that are no longer wanted (cancelled, timed out).
     pub dropped_effects: Vec<i64>,
+    /// Children that are new: inserted in the same transaction (D10).
+    pub children: Vec<ChildStart>,
+    /// Awaited children that are no longer wanted: each gets a [`Stimulus::Cancel`].
+    pub cancelled_children: Vec<InstanceId>,
     /// Status events and emitted events, in order.
     pub events: Vec<Entry>,
     /// The budget is used up: commit, then apply [`Stimulus::Proceed`].
@@ -120,10 +139,74 @@ pub struct Effect {
 }
 
 /// The kinds of side effects.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
     /// An HTTP request.
     Http(HttpRequest),
+    /// A program.
+    Process(ProcessRequest),
+}
+
+/// A program to run. Never stored: it may hold secrets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProcessRequest {
+    /// What runs it.
+    pub kind: ProcessKind,
+    /// The shell's command line, or the script's text.
+    pub code: String,
+    /// Arguments, in order.
+    pub arguments: Vec<String>,
+    /// What it reads from standard input.
+    pub stdin: Option<String>,
+    /// Variables that are added to its environment.
+    pub environment: Vec<(String, String)>,
+}
+
+/// The kinds of programs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProcessKind {
+    /// A command line of the shell.
+    Shell,
+    /// A script in a language, by the specification's name for it.
+    Script {
+        /// `js`, `python`.
+        language: String,
+    },
+}
+
+/// A child to start.
+#[derive(Debug, Clone)]
+pub struct ChildStart {
+    /// Derived from parent, pointer and run, so that a replay makes the same (D4, D10).
+    pub id: InstanceId,
+    /// Where its end is awaited; `None`: nobody awaits it.
+    pub slot: Option<i64>,
+    /// `document.namespace`.
+    pub namespace: String,
+    /// `document.name`.
+    pub name: String,
+    /// `None`: the highest enabled version at this moment.
+    pub version: Option<semver::Version>,
+    /// Its raw input.
+    pub input: Value,
+    /// How many workflows stand above it.
+    pub depth: u32,
+}
+
+/// How a child ended.
+#[derive(Debug, Clone)]
+pub enum ChildOutcome {
+    /// With this output.
+    Completed(Value),
+    /// By this error.
+    Faulted(crate::Problem),
+    /// It was cancelled by somebody else.
+    Cancelled,
+    /// It could not be started: no such definition.
+    NotStarted {
+        /// Why, for the error's detail.
+        reason: String,
+    },
 }
 
 /// An HTTP request, rendered. Never stored: it may hold secrets.
@@ -137,6 +220,41 @@ pub struct HttpRequest {
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Option<Bytes>,
+    /// How it proves who asks; the header `Authorization` is made of this when it is sent.
+    pub authentication: Option<Authentication>,
+}
+
+/// How a request proves who asks. Never stored: it holds secrets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Authentication {
+    /// RFC 7617.
+    Basic {
+        /// The user.
+        username: String,
+        /// The password.
+        password: String,
+    },
+    /// RFC 6750.
+    Bearer {
+        /// The token.
+        token: String,
+    },
+    /// RFC 7616: answers the service's challenge.
+    Digest {
+        /// The user.
+        username: String,
+        /// The password.
+        password: String,
+    },
+}
+
+/// The resolved authorization: the value of the header `Authorization`, in its two parts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Authorization {
+    /// `Basic`, `Bearer`, `Digest`.
+    pub scheme: String,
+    /// What follows the scheme.
+    pub parameter: String,
 }
 
 /// How an effect ended.
@@ -150,6 +268,22 @@ pub enum EffectOutcome {
         headers: Vec<(String, String)>,
         /// The whole body.
         body: Bytes,
+        /// What the request was authorised with, for `$authorization`: used at once and never kept.
+        authorization: Option<Authorization>,
+    },
+    /// A program has ended.
+    Process {
+        /// Its exit code; of one that a signal ended, 128 and the signal's number.
+        code: i32,
+        /// Its standard output.
+        stdout: String,
+        /// Its standard error.
+        stderr: String,
+    },
+    /// The identity provider refused, or gave no token: the request itself was not made.
+    NotAuthenticated {
+        /// Why, for the error's detail. Holds no secret.
+        reason: String,
     },
     /// No answer came: refused, reset, unresolved, given up, not allowed.
     NoAnswer {
@@ -167,6 +301,8 @@ pub struct Projection {
     pub timers: Vec<Timer>,
     /// Effects in flight: slot and pointer.
     pub effects: Vec<(i64, String)>,
+    /// Awaited children: slot and id.
+    pub children: Vec<(i64, InstanceId)>,
 }
 
 /// A place where an instance pauses until an event comes.
@@ -194,7 +330,7 @@ pub struct Timer {
 pub struct WaitReason {
     /// JSON pointer of the task.
     pub task: String,
-    /// `event`, `timer` or `effect`.
+    /// `event`, `timer`, `effect` or `child`.
     pub kind: &'static str,
     /// The awaited event type, the URL …
     pub what: String,

@@ -137,11 +137,12 @@ impl Effects {
                 Ok(answer) => answer,
                 Err(reason) => EffectOutcome::NoAnswer { reason },
             },
+            Request::Process(_) => EffectOutcome::NoAnswer { reason: "this build runs no programs yet".to_owned() },
         }
     }
 
     async fn http(&self, request: HttpRequest) -> Result<EffectOutcome, String> {
-        let HttpRequest { method, url, headers, body } = request;
+        let HttpRequest { method, url, headers, body, authentication: _ } = request;
         let method =
             reqwest::Method::from_bytes(method.as_bytes()).map_err(|_| format!("`{method}` is no HTTP method"))?;
         let mut call = self.client.request(method, &url);
@@ -166,7 +167,12 @@ impl Effects {
         }
         let headers = answer.headers().iter();
         let headers = headers.map(|(k, v)| (k.as_str().to_owned(), String::from_utf8_lossy(v.as_bytes()).into_owned()));
-        Ok(EffectOutcome::Http { status: answer.status().as_u16(), headers: headers.collect(), body: body.into() })
+        Ok(EffectOutcome::Http {
+            status: answer.status().as_u16(),
+            headers: headers.collect(),
+            body: body.into(),
+            authorization: None,
+        })
     }
 }
 

@@ -40,7 +40,7 @@ impl Machine<'_> {
         match (self.instance.phase, stimulus) {
             (Cancelled | Faulted | Completed, _) => Err(Rejected::Ended),
 
-            (Pending, Stimulus::Start { input, cause }) => Ok(self.start(input, cause)),
+            (Pending, Stimulus::Start { input, cause, .. }) => Ok(self.start(input, cause)),
             (Running | Waiting | Suspended, Stimulus::Start { .. }) => Err(Rejected::Illegal("it has already started")),
 
             (Pending | Running | Waiting | Suspended, Stimulus::Cancel) => {
@@ -69,6 +69,10 @@ impl Machine<'_> {
             }
             (Suspended, Stimulus::Event { .. } | Stimulus::Timer { .. } | Stimulus::Effect { .. }) => {
                 Err(Rejected::Illegal("it is suspended; continue it first"))
+            }
+
+            (_, Stimulus::Child { .. } | Stimulus::Suspend | Stimulus::Continue | Stimulus::Retry) => {
+                Err(Rejected::Illegal("this build has no such stimulus yet"))
             }
 
             (Running, Stimulus::Proceed) if self.has_pure_work() => Ok(None),
@@ -161,7 +165,15 @@ impl Machine<'_> {
                 })
             })
             .collect();
-        Transition { instance: self.instance, effects, dropped_effects, events: self.entries, more: rest == Rest::Left }
+        Transition {
+            instance: self.instance,
+            effects,
+            dropped_effects,
+            children: Vec::new(),
+            cancelled_children: Vec::new(),
+            events: self.entries,
+            more: rest == Rest::Left,
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::filter::Filter;
 use crate::limits::Limits;
 use crate::pointer::Pointer;
 use crate::source::{Key, Node};
-use crate::tasks;
+use crate::tasks::{self, Choice};
 use crate::value;
 
 /// The compilation of one definition.
@@ -54,6 +54,8 @@ const COMMON_KEYS: &[&str] = &["if", "input", "output", "export", "then", "metad
 const COMMON_NOT_YET: &[&str] = &["timeout"];
 /// Task types of the specification that have no file under `tasks/` yet.
 const TYPES_NOT_YET: &[&str] = &["for", "fork", "run"];
+/// Calls of the specification that this build does not know; any other name is a function.
+const CALLS_NOT_YET: &[&str] = &["grpc", "openapi", "asyncapi", "mcp", "a2a"];
 
 const INPUT: Keys = Keys { of: "`input`", known: &["schema", "from"], not_yet: &[] };
 const OUTPUT: Keys = Keys { of: "`output`", known: &["schema", "as"], not_yet: &[] };
@@ -172,37 +174,65 @@ impl<'a> Compiler<'a> {
             return None;
         };
         let has = |name: &&&str| task.node.get(name).is_some();
-        // `for` has a `do` of its own, so the types to come are looked for first.
         if let Some(name) = TYPES_NOT_YET.iter().find(has) {
             let span = task.node.entry(name).map_or(task.node.span, |(key, _)| key.span);
             self.not_yet(span, &format!("this build cannot run `{name}` tasks yet"));
             return None;
         }
-        let mut types = tasks::TYPE_KEYS.iter().filter(has);
-        let Some(own) = types.next() else {
-            self.no_type(key, entries);
-            return None;
+        let of = match tasks::choose(task.node) {
+            Choice::One(of) => of,
+            Choice::None => {
+                self.no_type(key, entries);
+                return None;
+            }
+            Choice::Several(own, other) => {
+                self.push(
+                    Diagnostic::error(
+                        "FS-TASK-TYPE",
+                        task.node.entry(other).map_or(key.span, |(key, _)| key.span),
+                        format!("the task `{}` is both `{own}` and `{other}`", key.text),
+                    )
+                    .with_hint("split it into two tasks"),
+                );
+                return None;
+            }
+            Choice::NoSuchKind(own) => {
+                self.no_such_kind(own, task.own(own));
+                return None;
+            }
         };
-        if let Some(other) = types.next() {
-            self.push(
-                Diagnostic::error(
-                    "FS-TASK-TYPE",
-                    task.node.entry(other).map_or(key.span, |(key, _)| key.span),
-                    format!("the task `{}` is both `{own}` and `{other}`", key.text),
-                )
-                .with_hint("split it into two tasks"),
-            );
-            return None;
+        let not_yet: Vec<&str> = COMMON_NOT_YET.iter().chain(of.not_yet_keys).copied().collect();
+        self.check_keys(entries, &format!("a `{}` task", of.key), &[&[of.key], of.more_keys, COMMON_KEYS], &not_yet);
+        tasks::compile(of, &task, self)
+    }
+
+    /// Says which kinds of the type there are.
+    fn no_such_kind(&mut self, own: &str, node: &Node) {
+        let kinds = tasks::TYPES.iter().filter(|of| of.key == own).filter_map(|of| of.kind);
+        match node.as_str() {
+            Some(name)
+                if own == "call" && nearest(name, kinds.clone().chain(CALLS_NOT_YET.iter().copied())).is_none() =>
+            {
+                self.not_yet(node.span, &format!("this build cannot call functions such as `{name}` yet"));
+            }
+            Some(name) if own == "call" && CALLS_NOT_YET.contains(&name) => {
+                self.not_yet(node.span, &format!("this build cannot `call: {name}` yet"));
+            }
+            Some(name) if own == "call" => {
+                let hint = suggestion(name, kinds.chain(CALLS_NOT_YET.iter().copied()));
+                self.error("FS-UNKNOWN-NAME", node, format!("no function is named `{name}`"), &hint);
+            }
+            _ if own == "call" => self.wrong_type(node, "`call`", "a string"),
+            _ => {
+                let hint = suggestion("", kinds);
+                self.error("FS-TASK-TYPE", node, format!("`{own}` does not say what to run"), &hint);
+            }
         }
-        let more = tasks::keys_of(own).unwrap_or_default();
-        let not_yet: Vec<&str> = COMMON_NOT_YET.iter().chain(tasks::keys_not_yet(own)).copied().collect();
-        self.check_keys(entries, &format!("a `{own}` task"), &[&[own], more, COMMON_KEYS], &not_yet);
-        tasks::compile(own, &task, self)
     }
 
     /// Says what is wrong at the key that the author probably meant to be the type.
     fn no_type(&mut self, name: &Key, entries: &[(Key, Node)]) {
-        let types = || tasks::TYPE_KEYS.iter().chain(TYPES_NOT_YET).copied();
+        let types = || tasks::TYPES.iter().map(|of| of.key).chain(TYPES_NOT_YET.iter().copied());
         let is_unknown = |key: &&Key| {
             let text = &*key.text;
             !COMMON_KEYS.contains(&text) && !COMMON_NOT_YET.contains(&text) && !text.starts_with(OWN_PREFIX)

@@ -6,7 +6,6 @@
 use super::{Outcome, Signal, TaskType};
 use crate::api::{EffectOutcome, Env, Projection, Request, Value, WaitReason};
 use crate::content;
-use crate::diagnostic::{nearest, suggestion};
 use crate::machine::cx::Cx;
 use crate::machine::look::Look;
 use crate::machine::vars::Vars;
@@ -51,33 +50,14 @@ const WITH: Keys = Keys {
     not_yet: &[],
 };
 
-/// Calls of the specification that this build does not know; any other name is a function.
-const CALLS_NOT_YET: &[&str] = &["grpc", "openapi", "asyncapi", "mcp", "a2a"];
-
 impl TaskType for CallHttp {
     const KEY: &'static str = "call";
+    const KIND: Option<&'static str> = Some("http");
     const MORE_KEYS: &'static [&'static str] = &["with"];
     const TAG: u8 = 9;
     type Memory = ();
 
     fn compile(task: &TaskNode<'_>, compiler: &mut Compiler<'_>) -> Option<Self> {
-        let call = task.own(Self::KEY);
-        match compiler.text(call, "`call`")? {
-            "http" => {}
-            name if CALLS_NOT_YET.contains(&name) => {
-                compiler.not_yet(call.span, &format!("this build cannot `call: {name}` yet"));
-                return None;
-            }
-            name if nearest(name, CALLS_NOT_YET.iter().copied().chain(["http"])).is_some() => {
-                let hint = suggestion(name, CALLS_NOT_YET.iter().copied().chain(["http"]));
-                compiler.error("FS-UNKNOWN-NAME", call, format!("no function is named `{name}`"), &hint);
-                return None;
-            }
-            name => {
-                compiler.not_yet(call.span, &format!("this build cannot call functions such as `{name}` yet"));
-                return None;
-            }
-        }
         let with = compiler.required(task.node, "with", "an HTTP call")?;
         compiler.mapping(with, WITH)?;
         let rendering = Rendering::compile(with, WITH.of, compiler);
@@ -115,13 +95,15 @@ impl TaskType for CallHttp {
     fn wake(&self, (): &mut (), cx: &mut Cx<'_, '_>, signal: Signal<'_>) -> Option<Result<Outcome, Problem>> {
         let Signal::Effect { part: 0, outcome } = signal else { return None };
         Some(match outcome {
-            EffectOutcome::Http { status, headers, body } => {
+            EffectOutcome::Http { status, headers, body, .. } => {
                 cx.count_answer();
                 self.answer(&Answer { status, headers: &headers, body: &body }, cx).map(Outcome::Done)
             }
             EffectOutcome::NoAnswer { reason } => {
                 Err(Problem::new(ProblemKind::Communication, format!("no answer came: {reason}"), ""))
             }
+            EffectOutcome::NotAuthenticated { reason } => Err(Problem::new(ProblemKind::Authentication, reason, "")),
+            EffectOutcome::Process { .. } => return None,
         })
     }
 

@@ -25,6 +25,7 @@ use crate::plan::compiler::{Compiler, TaskNode};
 use crate::plan::{BlockIndex, Then};
 use crate::problem::Problem;
 use crate::snapshot::{Reader, SnapshotError, Stored, Writer};
+use crate::source::Node;
 
 /// What a task type decides in one of its steps.
 #[derive(Debug)]
@@ -51,6 +52,9 @@ pub(crate) enum Signal<'a> {
 pub(crate) trait TaskType: Sized + std::fmt::Debug {
     /// The key that makes a task one of this type.
     const KEY: &'static str;
+    /// Of several types with the same `KEY`: the text of its value (`call: http`), or the key inside of its value
+    /// (`run: { shell: … }`), that makes a task one of this type. `None`: any other.
+    const KIND: Option<&'static str> = None;
     /// The type's keys beside `KEY` and those that all tasks have.
     const MORE_KEYS: &'static [&'static str] = &[];
     /// Keys that the specification gives the type and this build does not.
@@ -127,25 +131,21 @@ macro_rules! registry {
         #[derive(Debug, Clone)]
         pub(crate) enum Memory { $($variant(<$type as TaskType>::Memory),)* }
 
-        /// The keys that choose a type.
-        pub(crate) const TYPE_KEYS: &[&str] = &[$(<$type>::KEY,)*];
+        /// All task types.
+        pub(crate) const TYPES: &[TypeOf] = &[$(TypeOf {
+            key: <$type>::KEY,
+            kind: <$type>::KIND,
+            more_keys: <$type>::MORE_KEYS,
+            not_yet_keys: <$type>::NOT_YET_KEYS,
+            tag: <$type>::TAG,
+        },)*];
 
-        /// The keys of the type that `key` chooses, beside those that all tasks have.
-        pub(crate) fn keys_of(key: &str) -> Option<&'static [&'static str]> {
-            $(if key == <$type>::KEY { return Some(<$type>::MORE_KEYS); })*
-            None
-        }
-
-        /// The keys of the type that `key` chooses which this build does not know yet.
-        pub(crate) fn keys_not_yet(key: &str) -> &'static [&'static str] {
-            $(if key == <$type>::KEY { return <$type>::NOT_YET_KEYS; })*
-            &[]
-        }
-
-        /// The model of the type that `key` chooses.
-        pub(crate) fn compile(key: &str, node: &TaskNode<'_>, compiler: &mut Compiler<'_>) -> Option<Kind> {
-            $(if key == <$type>::KEY { return <$type>::compile(node, compiler).map(Kind::$variant); })*
-            None
+        /// The model of a task of this type.
+        pub(crate) fn compile(of: &TypeOf, node: &TaskNode<'_>, compiler: &mut Compiler<'_>) -> Option<Kind> {
+            match of.tag {
+                $(<$type>::TAG => <$type>::compile(node, compiler).map(Kind::$variant),)*
+                _ => None,
+            }
         }
 
         impl Kind {
@@ -223,10 +223,6 @@ macro_rules! registry {
             }
         }
 
-        /// The tags of all types, for the test that no two are the same.
-        #[cfg(test)]
-        const TAGS: &[u8] = &[$(<$type>::TAG,)*];
-
         impl Memory {
             pub(crate) fn write(&self, to: &mut Writer) {
                 match self {
@@ -252,6 +248,58 @@ registry! {
     CallHttp: call_http::CallHttp,
 }
 
+/// What tells a task type from the others in a definition.
+#[derive(Debug)]
+pub(crate) struct TypeOf {
+    pub(crate) key: &'static str,
+    pub(crate) kind: Option<&'static str>,
+    pub(crate) more_keys: &'static [&'static str],
+    pub(crate) not_yet_keys: &'static [&'static str],
+    tag: u8,
+}
+
+/// Which types a task's keys name.
+pub(crate) enum Choice {
+    One(&'static TypeOf),
+    /// No key of it is a type's.
+    None,
+    /// Keys of two types.
+    Several(&'static str, &'static str),
+    /// The key is a type's, but none is of this kind.
+    NoSuchKind(&'static str),
+}
+
+/// Chooses a task's type by its keys.
+pub(crate) fn choose(task: &Node) -> Choice {
+    let mut keys: Vec<&'static str> = Vec::new();
+    let there = |key: &str| task.get(key).is_some();
+    // `for` has a `do` of its own: a key that belongs to another type that is there chooses nothing.
+    let belongs = |key: &str| TYPES.iter().any(|of| of.key != key && there(of.key) && of.more_keys.contains(&key));
+    for of in TYPES.iter().filter(|of| there(of.key) && !belongs(of.key)) {
+        if !keys.contains(&of.key) {
+            keys.push(of.key);
+        }
+    }
+    match *keys {
+        [] => Choice::None,
+        [key] => {
+            let of_key = || TYPES.iter().filter(|of| of.key == key);
+            let kind = task.get(key).and_then(kind_of);
+            let exact = of_key().find(|of| of.kind.is_some() && of.kind == kind);
+            exact.or_else(|| of_key().find(|of| of.kind.is_none())).map_or(Choice::NoSuchKind(key), Choice::One)
+        }
+        [first, second, ..] => Choice::Several(first, second),
+    }
+}
+
+/// The text of a type's key, or the first key inside of it that is no option.
+fn kind_of(own: &Node) -> Option<&str> {
+    own.as_str().or_else(|| {
+        let is_kind = |name: &&str| TYPES.iter().any(|of| of.kind == Some(*name));
+        own.as_map()?.iter().map(|(key, _)| &*key.text).find(is_kind)
+    })
+}
+
 /// Can't happen: a frame's memory is made by, and read back for, its own task's type.
 fn foreign_memory() -> Problem {
     crate::machine::run::broken("the engine mixed up two task types")
@@ -259,11 +307,11 @@ fn foreign_memory() -> Problem {
 
 #[cfg(test)]
 mod tests {
-    use super::{TAGS, TYPE_KEYS};
+    use super::TYPES;
 
     #[test]
     fn snapshots_tell_every_task_type_from_every_other() {
-        let tags: std::collections::BTreeSet<_> = TAGS.iter().collect();
-        assert!(tags.len() == TYPE_KEYS.len() && !tags.contains(&0));
+        let tags: std::collections::BTreeSet<_> = TYPES.iter().map(|of| of.tag).collect();
+        assert!(tags.len() == TYPES.len() && !tags.contains(&0));
     }
 }

@@ -101,7 +101,7 @@ impl World {
 
     pub fn start(&mut self, input: serde_json::Value) {
         let cause = Some(("cause-1".to_owned(), "/cause".to_owned()));
-        self.apply(Stimulus::Start { input: from_json(&input), cause }).expect("a new instance starts");
+        self.apply(Stimulus::Start { input: from_json(&input), cause, depth: 0 }).expect("a new instance starts");
     }
 
     pub fn go_on(&mut self) {
@@ -261,8 +261,10 @@ impl World {
     }
 
     pub fn http(&self, index: usize) -> &HttpRequest {
-        let Request::Http(request) = &self.requests[index].request;
-        request
+        match &self.requests[index].request {
+            Request::Http(request) => request,
+            other => panic!("this is no HTTP request: {other:?}"),
+        }
     }
 }
 
@@ -277,6 +279,7 @@ pub fn answer(status: u16, media_type: &str, body: &str) -> EffectOutcome {
         status,
         headers: vec![("content-type".into(), media_type.into())],
         body: body.to_owned().into(),
+        authorization: None,
     }
 }
 
@@ -319,9 +322,8 @@ pub fn assert_has(found: &serde_json::Value, wanted: &serde_json::Value) {
     }
 }
 
-fn comparable(effect: &Effect) -> (i64, String, String, HttpRequest) {
-    let Request::Http(request) = &effect.request;
-    (effect.slot, effect.pointer.clone(), effect.idempotency_key.clone(), request.clone())
+fn comparable(effect: &Effect) -> (i64, String, String, Request) {
+    (effect.slot, effect.pointer.clone(), effect.idempotency_key.clone(), effect.request.clone())
 }
 
 fn short(kind: StatusKind) -> &'static str {

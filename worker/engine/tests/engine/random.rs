@@ -56,9 +56,11 @@ fn any_stimulus(world: &World, random: &mut Random) -> Stimulus {
     slots.extend([-1, 0, i64::MAX, random.below(1 << 20) as i64]);
     let slot = slots[random.below(slots.len() as u64) as usize];
     match random.below(12) {
-        0..=2 => {
-            Stimulus::Start { input: from_json(&json!({ "k": random.below(3), "n": random.below(3) })), cause: None }
-        }
+        0..=2 => Stimulus::Start {
+            input: from_json(&json!({ "k": random.below(3), "n": random.below(3) })),
+            cause: None,
+            depth: 0,
+        },
         3..=5 => {
             let cloud = event("t", &random.below(30).to_string(), json!({ "k": random.below(3) }));
             let event = flagstop_engine::Event::parse(cloud, &world.limits).unwrap();

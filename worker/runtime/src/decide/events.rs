@@ -184,7 +184,7 @@ impl Decider<'_> {
             return;
         }
         self.works.insert(instance, Work::create(instance, deployed));
-        match self.apply(instance, Stimulus::Start { input, cause: Some(command.cause.clone()) }) {
+        match self.apply(instance, Stimulus::Start { input, cause: Some(command.cause.clone()), depth: 0 }) {
             Ok(()) => {
                 if let Some(work) = self.works.get_mut(&instance) {
                     work.group.inbox.push(key);
@@ -227,5 +227,6 @@ fn start_by_event(deployed: &Deployed, event: &Event) -> Stimulus {
     Stimulus::Start {
         input: deployed.plan.trigger_input(event),
         cause: Some((envelope.id.clone(), envelope.source.clone())),
+        depth: 0,
     }
 }

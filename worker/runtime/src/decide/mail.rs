@@ -41,7 +41,7 @@ impl Decider<'_> {
                     tracing::error!(instance = %row.instance, "a start in the mailbox has unreadable input");
                     return;
                 };
-                let _already_started = self.apply(row.instance, Stimulus::Start { input, cause });
+                let _already_started = self.apply(row.instance, Stimulus::Start { input, cause, depth: 0 });
             }
             Mail::Cancel => {
                 let _already_ended = self.apply(row.instance, Stimulus::Cancel);

@@ -124,7 +124,7 @@ impl Rendering {
         if !has(&headers, IDEMPOTENCY_KEY) {
             headers.push((IDEMPOTENCY_KEY.to_owned(), idempotency_key.to_owned()));
         }
-        Ok(HttpRequest { method, url: url.into(), headers, body: body.map(|(bytes, _)| bytes) })
+        Ok(HttpRequest { method, url: url.into(), headers, body: body.map(|(bytes, _)| bytes), authentication: None })
     }
 
     fn url(&self, vars: &Vars<'_>, input: &Value) -> Result<Url, Problem> {
