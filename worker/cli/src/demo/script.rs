@@ -29,7 +29,7 @@ pub struct Service {
     /// What that secret holds besides.
     #[serde(default)]
     pub secret: Map<String, Value>,
-    /// What it answers; the first that fits.
+    /// What it answers; the first that fits and is not used up.
     pub answers: Vec<Answer>,
 }
 
@@ -46,6 +46,9 @@ pub struct Answer {
     /// The body, sent as JSON.
     #[serde(default)]
     pub body: Option<Value>,
+    /// How often it is given; the next that fits follows. Without it there is no end.
+    #[serde(default)]
+    pub times: Option<u32>,
 }
 
 /// One step.
