@@ -2,6 +2,7 @@
 //!
 //! Compiled once: what holds no expression is one shared constant.
 
+use super::shell::{self, ShellPart};
 use super::text::{self, Piece};
 use super::{ExprError, Expression, Scope, Vars, Whole, whole};
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
@@ -28,6 +29,8 @@ pub enum Template {
     Expression(Expression),
     /// A text with expressions in it: null is empty, objects and arrays are JSON.
     Text(Vec<TextPart>),
+    /// A shell command with expressions in it: each value is quoted.
+    Shell(Vec<ShellPart>),
     /// An array with expressions in some items.
     Array(Vec<Template>),
     /// An object with expressions in some values.
@@ -181,6 +184,7 @@ impl Template {
                 }
                 Ok(value::string(text))
             }
+            Self::Shell(parts) => shell::eval(parts, |expression| expression.eval(input, vars, limits)),
             Self::Array(items) => items.iter().map(|item| item.eval(input, vars, limits)).collect(),
             Self::Object(entries) => {
                 let entry = |(key, item): &(Value, Self)| Ok((key.clone(), item.eval(input, vars, limits)?));
@@ -204,6 +208,11 @@ impl Template {
             Self::Expression(expression) => visit(expression),
             Self::Text(parts) => parts.iter().for_each(|part| {
                 if let TextPart::Expression(expression) = part {
+                    visit(expression);
+                }
+            }),
+            Self::Shell(parts) => parts.iter().for_each(|part| {
+                if let ShellPart::Expression(expression, _) = part {
                     visit(expression);
                 }
             }),

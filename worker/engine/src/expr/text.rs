@@ -63,7 +63,7 @@ pub(super) fn pieces(text: &str) -> Option<Vec<Piece<'_>>> {
 }
 
 /// Where the `}` stands that closes an expression: brackets, strings with their `\( )`, and comments are understood.
-fn end(text: &str) -> Option<usize> {
+pub(super) fn end(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
     // Open brackets; `"` stands for an open string.
     let mut open: Vec<u8> = Vec::new();

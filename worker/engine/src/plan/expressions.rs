@@ -2,7 +2,7 @@
 
 use super::compiler::Compiler;
 use super::keys::Keys;
-use crate::diagnostic::{Diagnostic, suggestion};
+use crate::diagnostic::{Diagnostic, Diagnostics, suggestion};
 use crate::duration;
 use crate::expr::{self, Expression, Scope, Template, Transform};
 use crate::schema::Schema;
@@ -63,18 +63,26 @@ impl Compiler<'_> {
         self.transform(node, at, |transform, node, found| transform.transformation(node, found))
     }
 
+    /// A shell command: expressions in it are interpolated and quoted, the rest stays as it is.
+    pub(crate) fn shell_command(&mut self, node: &Node, at: At) -> Option<Template> {
+        self.transform(node, at, |transform, node, found| transform.shell(node, found))
+    }
+
     fn transform(
         &mut self,
         node: &Node,
         at: At,
-        compile: impl FnOnce(&Transform<'_>, &Node, &mut crate::Diagnostics) -> Template,
+        compile: impl FnOnce(&Transform<'_>, &Node, &mut Diagnostics) -> Template,
     ) -> Option<Template> {
         let scope = self.scope_of(at);
         let transform = Transform { scope: &scope, mode: self.mode, limits: self.limits };
+        let mut found = Diagnostics::new();
+        let template = compile(&transform, node, &mut found);
+        let broken = found.has_errors();
+        self.diagnostics.extend(found);
         let before = self.diagnostics.len();
-        let template = compile(&transform, node, &mut self.diagnostics);
         self.check_secrets_in(&template, node);
-        (self.diagnostics.len() == before).then_some(template)
+        (!broken && self.diagnostics.len() == before).then_some(template)
     }
 
     fn scope_of(&self, at: At) -> Scope {
