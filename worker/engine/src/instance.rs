@@ -174,6 +174,16 @@ impl Instance {
         })
     }
 
+    /// The tasks from the outermost to the one that a slot belongs to, by their place in the text: compared with those of
+    /// other slots they give the declared order. Empty: no task has this slot.
+    #[must_use]
+    pub fn place(&self, slot: i64) -> Vec<u32> {
+        let run = slot_parts(slot).map(|(run, _)| run);
+        let mut place: Vec<u32> = run.into_iter().flat_map(|run| self.frames.path(run)).map(|f| f.task.0).collect();
+        place.reverse();
+        place
+    }
+
     /// `<instance>:<pointer>:<iteration path and number of answered attempts>` (D4).
     pub(crate) fn idempotency_key(&self, plan: &Plan, task: TaskIndex, path: &[u32]) -> String {
         use std::fmt::Write;

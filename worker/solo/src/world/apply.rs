@@ -1,0 +1,203 @@
+//! One transition and what follows from it.
+
+use flagstop_engine::api::{
+    ChildOutcome, ChildStart, Effect, Env, Phase, Projection, Rejected, Stimulus, Transition, Value,
+};
+use flagstop_engine::{Instance, apply};
+use flagstop_schemas::Entry;
+
+use super::run::Run;
+use super::{Command, Keep, Kill, Output, Start, Work, World};
+
+impl World {
+    pub(super) fn perform(&mut self, work: Work) {
+        match work {
+            Work::Start(start) => self.start_now(start),
+            Work::Apply { run, stimulus } => {
+                // What comes too late, or twice, changes nothing.
+                let _late = self.apply(run, stimulus);
+            }
+            Work::Command { run, command, id } => {
+                if self.commands_seen.insert(id) {
+                    // One that does not fit the phase is ignored.
+                    let _refused = self.apply(run, command.stimulus());
+                }
+            }
+            Work::Publish(event) => self.publish_now(event),
+            Work::Look { run, slots, after } => self.look(run, slots, after),
+        }
+    }
+
+    fn start_now(&mut self, start: Start) {
+        if self.numbers.contains_key(&start.id) {
+            return;
+        }
+        let number = self.started;
+        self.started += 1;
+        let run = Run {
+            instance: Instance::new(start.id, &start.plan),
+            plan: start.plan,
+            projection: Projection::default(),
+            started_us: self.now_us,
+            ended_us: None,
+            started_after: self.parked.last(),
+            parent: start.parent,
+            heard: start.heard.into_iter().collect(),
+        };
+        self.numbers.insert(start.id, number);
+        self.runs.insert(number, run);
+        let stimulus = Stimulus::Start { input: start.input, cause: start.cause, depth: start.depth };
+        if let Err(why) = self.apply(number, stimulus) {
+            self.defects.push(format!("a new instance was not started: {why}"));
+        }
+    }
+
+    /// One transition. What follows from it is put into the queue.
+    pub(super) fn apply(&mut self, number: u64, stimulus: Stimulus) -> Result<(), Rejected> {
+        let run = self.runs.get(&number).ok_or(Rejected::Ended)?;
+        if let Stimulus::Timer { slot } = &stimulus {
+            let is_due = |timer: &&flagstop_engine::api::Timer| timer.slot == *slot && timer.due_us <= self.now_us;
+            run.projection.timers.iter().find(is_due).ok_or(Rejected::NotWaiting)?;
+        }
+        let env = Env { seed: self.options.seed ^ number, ..self.env() };
+        let mut transition = apply(&run.plan, &run.instance, stimulus, &env)?;
+        let mut again = Vec::new();
+        if self.options.kill == Kill::EveryCommit {
+            match run.reborn(&transition.instance, &env) {
+                Ok((instance, effects)) => {
+                    let is_again = |effect: &Effect| effects.iter().any(|again| again.slot == effect.slot);
+                    if !transition.effects.iter().all(is_again) {
+                        self.defects.push("an effect in flight can't be begun again from the snapshot".to_owned());
+                    }
+                    (transition.instance, again) = (instance, effects);
+                }
+                Err(defect) => self.defects.push(defect),
+            }
+        }
+        self.commit(number, transition, again);
+        Ok(())
+    }
+
+    fn commit(&mut self, number: u64, transition: Transition, again: Vec<Effect>) {
+        let Some(run) = self.runs.get_mut(&number) else { return };
+        let before = run.instance.phase();
+        run.instance = transition.instance;
+        let id = run.instance.id();
+        let phase = run.instance.phase();
+        let projection = run.instance.projection(&run.plan);
+        let old = std::mem::replace(&mut run.projection, projection);
+        let header = run.header();
+        let mut new_slots = self.write_lookups(number, &old);
+        if before == Phase::Suspended && phase != Phase::Suspended {
+            // What came meanwhile has found nobody who took it.
+            new_slots = self.runs[&number].projection.bookmarks.iter().map(|bookmark| bookmark.slot).collect();
+        }
+
+        self.outbox.extend(transition.dropped_effects.into_iter().map(|slot| Output::Drop { instance: id, slot }));
+        let effects = if again.is_empty() { transition.effects } else { again };
+        self.outbox.extend(effects.into_iter().map(|effect| Output::Begin { instance: id, effect }));
+        if !new_slots.is_empty() {
+            self.queue.push_front(Work::Look { run: number, slots: new_slots, after: 0 });
+        }
+        for child in transition.children {
+            self.start_child(number, child);
+        }
+        for entry in &transition.events {
+            if let Entry::Emitted(event) = entry {
+                self.queue.push_back(Work::Publish((**event).clone()));
+            }
+        }
+        if !transition.events.is_empty() {
+            self.outbox.push(Output::Journal { instance: id, header, entries: transition.events });
+        }
+        for child in transition.cancelled_children {
+            if let Some(run) = self.numbers.get(&child).copied() {
+                self.queue.push_back(Work::Apply { run, stimulus: Stimulus::Cancel });
+            }
+        }
+        if transition.more {
+            self.queue.push_back(Work::Apply { run: number, stimulus: Stimulus::Proceed });
+        }
+        match (before.has_ended(), phase.has_ended()) {
+            (false, true) => self.ended(number),
+            (true, false) => {
+                if let Some(run) = self.runs.get_mut(&number) {
+                    run.ended_us = None;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Brings the lookups up to the projection; gives the slots of bookmarks that are new.
+    fn write_lookups(&mut self, number: u64, old: &Projection) -> Vec<i64> {
+        let new = &self.runs[&number].projection;
+        if old == new {
+            return Vec::new();
+        }
+        for bookmark in old.bookmarks.iter().filter(|b| new.bookmarks.binary_search(b).is_err()) {
+            if let Some(waits) = self.waiters.get_mut(&bookmark.key) {
+                waits.remove(&(number, bookmark.slot));
+                if waits.is_empty() {
+                    self.waiters.remove(&bookmark.key);
+                }
+            }
+        }
+        let mut slots = Vec::new();
+        // Projections are sorted.
+        for bookmark in new.bookmarks.iter().filter(|bookmark| old.bookmarks.binary_search(bookmark).is_err()) {
+            self.waiters.entry(bookmark.key).or_default().insert((number, bookmark.slot));
+            slots.push(bookmark.slot);
+        }
+        for timer in &old.timers {
+            self.timers.remove(&(timer.due_us, number, timer.slot));
+        }
+        self.timers.extend(new.timers.iter().map(|timer| (timer.due_us, number, timer.slot)));
+        slots
+    }
+
+    fn start_child(&mut self, parent: u64, child: ChildStart) {
+        let awaiting = child.slot.map(|slot| (parent, slot));
+        if let Some(plan) = self.plan(&child.namespace, &child.name, child.version.as_ref()) {
+            let ChildStart { id, input, depth, .. } = child;
+            let start = Start { id, plan, input, cause: None, depth, parent: awaiting, heard: Vec::new() };
+            return self.queue.push_back(Work::Start(start));
+        }
+        if let Some((run, slot)) = awaiting {
+            let version = child.version.map(|version| format!(" {version}")).unwrap_or_default();
+            let reason = format!("no definition {}/{}{version} is deployed", child.namespace, child.name);
+            let stimulus = Stimulus::Child { slot, outcome: ChildOutcome::NotStarted { reason } };
+            self.queue.push_back(Work::Apply { run, stimulus });
+        }
+    }
+
+    fn ended(&mut self, number: u64) {
+        let Some(run) = self.runs.get_mut(&number) else { return };
+        run.ended_us = Some(self.now_us);
+        if let Some((parent, slot)) = run.parent {
+            let instance = &run.instance;
+            let outcome = match (instance.phase(), instance.error()) {
+                (Phase::Cancelled, _) => ChildOutcome::Cancelled,
+                (_, Some(error)) => ChildOutcome::Faulted(error.clone()),
+                _ => ChildOutcome::Completed(instance.output().cloned().unwrap_or(Value::Null)),
+            };
+            self.queue.push_back(Work::Apply { run: parent, stimulus: Stimulus::Child { slot, outcome } });
+        }
+        if self.options.keep == Keep::First && number > 0 {
+            let id = run.instance.id();
+            self.runs.remove(&number);
+            self.numbers.remove(&id);
+        }
+    }
+}
+
+impl Command {
+    fn stimulus(self) -> Stimulus {
+        match self {
+            Self::Cancel => Stimulus::Cancel,
+            Self::Suspend => Stimulus::Suspend,
+            Self::Continue => Stimulus::Continue,
+            Self::Retry => Stimulus::Retry,
+        }
+    }
+}

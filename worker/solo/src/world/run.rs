@@ -1,0 +1,59 @@
+//! One instance in the world, with what the store would keep beside its snapshot.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use flagstop_engine::api::{Bookmark, Projection};
+use flagstop_engine::{Instance, Plan};
+use flagstop_schemas::Header;
+
+/// An instance and its lookup rows.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) plan: Arc<Plan>,
+    pub(super) instance: Instance,
+    pub(super) projection: Projection,
+    pub(super) started_us: i64,
+    pub(super) ended_us: Option<i64>,
+    /// The number of the last event that came before its start.
+    pub(super) started_after: u64,
+    /// The awaiting parent's number and slot.
+    pub(super) parent: Option<(u64, i64)>,
+    /// The numbers of the events that it has consumed.
+    pub(super) heard: HashSet<u64>,
+}
+
+impl Run {
+    pub(super) fn header(&self) -> Header {
+        let of = self.instance.reference();
+        Header {
+            namespace: of.namespace.clone(),
+            name: of.name.clone(),
+            version: of.version.to_string(),
+            instance: self.instance.id(),
+            business_key: self.instance.business_key().map(str::to_owned),
+        }
+    }
+
+    /// Where a slot's task stands among all: compared, it gives the declared order.
+    pub(super) fn place(&self, slot: i64) -> Vec<u32> {
+        self.instance.place(slot)
+    }
+
+    /// The slots in declared order.
+    pub(super) fn in_order(&self, slots: &mut [i64]) {
+        if slots.len() > 1 {
+            slots.sort_by_cached_key(|slot| (self.place(*slot), *slot));
+        }
+    }
+
+    /// Whether an event that came earlier than the wait is meant for it.
+    pub(super) fn hears(&self, bookmark: &Bookmark, arrived_us: i64, number: u64) -> bool {
+        match bookmark.since_us {
+            None => true,
+            // Within the moment of the start, the order of arrival decides.
+            Some(since_us) if since_us == arrived_us => since_us == self.started_us && number > self.started_after,
+            Some(since_us) => arrived_us > since_us,
+        }
+    }
+}
