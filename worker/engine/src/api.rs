@@ -1,7 +1,13 @@
 //! What goes into the engine and what comes out of it.
 
+mod authentication;
+
 use bytes::Bytes;
 use flagstop_schemas::{Entry, Hash16, InstanceId};
+
+pub use authentication::{
+    Authentication, Authorization, ClientMethod, SecurityToken, TokenClient, TokenEncoding, TokenEndpoint, TokenRequest,
+};
 
 /// The one value type inside the engine: shared, never deep-copied per task.
 pub type Value = jaq_json::Val;
@@ -222,39 +228,6 @@ pub struct HttpRequest {
     pub body: Option<Bytes>,
     /// How it proves who asks; the header `Authorization` is made of this when it is sent.
     pub authentication: Option<Authentication>,
-}
-
-/// How a request proves who asks. Never stored: it holds secrets.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Authentication {
-    /// RFC 7617.
-    Basic {
-        /// The user.
-        username: String,
-        /// The password.
-        password: String,
-    },
-    /// RFC 6750.
-    Bearer {
-        /// The token.
-        token: String,
-    },
-    /// RFC 7616: answers the service's challenge.
-    Digest {
-        /// The user.
-        username: String,
-        /// The password.
-        password: String,
-    },
-}
-
-/// The resolved authorization: the value of the header `Authorization`, in its two parts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Authorization {
-    /// `Basic`, `Bearer`, `Digest`.
-    pub scheme: String,
-    /// What follows the scheme.
-    pub parameter: String,
 }
 
 /// How an effect ended.

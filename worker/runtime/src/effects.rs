@@ -5,9 +5,9 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use flagstop_engine::api::{Effect, EffectOutcome, HttpRequest, Request};
+use flagstop_effects::http::{Client, ClientOptions, Clock, Hosts, Http, HttpOptions};
+use flagstop_engine::api::{Effect, EffectOutcome, Request};
 use flagstop_schemas::InstanceId;
 use flagstop_store::rows::EffectLease;
 use tokio::sync::{Notify, Semaphore};
@@ -28,7 +28,8 @@ pub(crate) struct Effects {
     /// still here is not started twice, and its result counts under the new lease.
     known: Mutex<HashMap<(InstanceId, i64), i32>>,
     places: Arc<Semaphore>,
-    client: reqwest::Client,
+    http: Http,
+    client: Client,
     tasks: TaskTracker,
 }
 
@@ -36,20 +37,23 @@ impl Effects {
     /// # Errors
     /// When no HTTP client can be made.
     pub(crate) fn new(shared: Arc<Shared>) -> Result<Self, String> {
-        // Fails when there is one already, which is as good.
-        let _installed = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .timeout(Duration::from_millis(shared.options.http_timeout_ms))
-            .user_agent(concat!("flagstop/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|e| format!("no HTTP client: {e}"))?;
+        let options = &shared.options;
+        let hosts = Hosts::new(&options.http_allow, &options.http_deny).map_err(|e| e.to_string())?;
+        let client = Client::new(ClientOptions {
+            timeout_ms: options.http_timeout_ms,
+            response_bytes_max: options.http_response_bytes_max,
+            hosts,
+        })
+        .map_err(|e| e.to_string())?;
+        let clock: Clock = Arc::new(|| jiff::Timestamp::now().as_microsecond());
+        let http = Http::new(clock, HttpOptions { seed: rand::random(), ..HttpOptions::default() });
         Ok(Self {
             places: Arc::new(Semaphore::new(shared.options.effects_in_flight_max)),
             shared,
             waiting: Mutex::default(),
             arrived: Notify::new(),
             known: Mutex::default(),
+            http,
             client,
             tasks: TaskTracker::new(),
         })
@@ -133,58 +137,10 @@ impl Effects {
 
     async fn carry_out(&self, effect: Effect) -> EffectOutcome {
         match effect.request {
-            Request::Http(request) => match self.http(request).await {
-                Ok(answer) => answer,
-                Err(reason) => EffectOutcome::NoAnswer { reason },
-            },
+            Request::Http(request) => self.http.call(&self.client, &request).await,
             Request::Process(_) => EffectOutcome::NoAnswer { reason: "this build runs no programs yet".to_owned() },
         }
     }
-
-    async fn http(&self, request: HttpRequest) -> Result<EffectOutcome, String> {
-        let HttpRequest { method, url, headers, body, authentication: _ } = request;
-        let method =
-            reqwest::Method::from_bytes(method.as_bytes()).map_err(|_| format!("`{method}` is no HTTP method"))?;
-        let mut call = self.client.request(method, &url);
-        for (name, value) in &headers {
-            call = call.header(name, value);
-        }
-        if let Some(body) = body {
-            call = call.body(body);
-        }
-        let mut answer = call.send().await.map_err(|e| reason(&e))?;
-        let max = self.shared.options.http_response_bytes_max;
-        let too_large = || format!("the answer is larger than {max} bytes (worker.http_response_bytes_max)");
-        if answer.content_length().is_some_and(|length| length > max as u64) {
-            return Err(too_large());
-        }
-        let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(|e| reason(&e))? {
-            if body.len() + chunk.len() > max {
-                return Err(too_large());
-            }
-            body.extend_from_slice(&chunk);
-        }
-        let headers = answer.headers().iter();
-        let headers = headers.map(|(k, v)| (k.as_str().to_owned(), String::from_utf8_lossy(v.as_bytes()).into_owned()));
-        Ok(EffectOutcome::Http {
-            status: answer.status().as_u16(),
-            headers: headers.collect(),
-            body: body.into(),
-            authorization: None,
-        })
-    }
-}
-
-/// What went wrong, down to its root: reqwest's own text only says that sending failed.
-fn reason(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -45,6 +45,11 @@ pub struct Options {
     pub http_timeout_ms: u64,
     /// The largest HTTP answer that is read, in bytes.
     pub http_response_bytes_max: usize,
+    /// Hosts and networks that workflows may ask (`example.com`, `*.example.com`, `10.0.0.0/8`); empty: all.
+    pub http_allow: Vec<String>,
+    /// Hosts and networks that workflows may not ask, whatever is allowed. Link-local addresses are denied unless
+    /// `http_allow` names their network.
+    pub http_deny: Vec<String>,
     /// Rounds in which a batch decides its conflicting members again at once, before it pauses between rounds.
     pub conflict_rounds_quick: u32,
     /// What the engine may spend.
@@ -75,6 +80,8 @@ impl Default for Options {
             mail_stale_ms: 2_000,
             http_timeout_ms: 30_000,
             http_response_bytes_max: 4 << 20,
+            http_allow: Vec::new(),
+            http_deny: Vec::new(),
             conflict_rounds_quick: 3,
             engine: flagstop_engine::Limits::default(),
             codec: flagstop_bus::CodecLimits::default(),
