@@ -13,7 +13,8 @@ pub mod limits;
 pub mod pointer;
 pub mod problem;
 pub mod reference;
-pub mod schema;
+pub mod resource;
+mod schema;
 pub mod source;
 pub mod uri_template;
 pub mod value;
@@ -38,6 +39,7 @@ pub use instance::Instance;
 pub use machine::apply;
 pub use plan::Plan;
 pub use problem::Problem;
+pub use resource::Bundle;
 pub use snapshot::SnapshotError;
 
 /// A YAML or JSON text as a value: inputs, secrets and test files, within the limits of a definition.

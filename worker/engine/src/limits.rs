@@ -44,6 +44,14 @@ pub struct Limits {
     pub heard_events_max: usize,
     /// Retries of a `try` whose policy sets no `count`.
     pub retries_max: u32,
+    /// Bytes of one external document of a definition.
+    pub resource_bytes_max: usize,
+    /// Bytes of all external documents of a definition: every worker keeps them.
+    pub bundle_bytes_max: usize,
+    /// External documents of a definition, and rounds in which they may name each other.
+    pub resources_max: usize,
+    /// Calls of functions inside of each other: recursion that never ends becomes an error.
+    pub function_depth_max: usize,
     /// Days of the longest duration: keeps sums of times within 64 bits.
     pub duration_days_max: u32,
 }
@@ -69,6 +77,10 @@ impl Default for Limits {
             http_response_bytes_max: 4 << 20,
             heard_events_max: 10_000,
             retries_max: 10,
+            resource_bytes_max: 4 << 20,
+            bundle_bytes_max: 16 << 20,
+            resources_max: 100,
+            function_depth_max: 100,
             duration_days_max: 36_525,
         }
     }

@@ -12,6 +12,7 @@ use crate::expr::Mode;
 use crate::filter::Filter;
 use crate::limits::Limits;
 use crate::pointer::Pointer;
+use crate::resource::{Bundle, Resource};
 use crate::source::{Key, Node};
 use crate::tasks::{self, Choice};
 use crate::value;
@@ -32,6 +33,12 @@ pub(crate) struct Compiler<'a> {
     pub(crate) errors: BTreeMap<&'a str, &'a Node>,
     /// The variables that tasks around this place define.
     pub(crate) locals: Vec<String>,
+    /// The documents that are there already.
+    pub(super) bundle: &'a Bundle,
+    /// Those that are still to be fetched.
+    pub(super) missing: Vec<Resource>,
+    /// Where the text that is being compiled lies; empty: the definition itself.
+    pub(super) base: String,
 }
 
 /// A task of the definition, as its type sees it.
@@ -64,7 +71,7 @@ const FLAGSTOP: Keys = Keys { of: "`metadata.flagstop`", known: &["checkpoint"],
 const EXPORT: Keys = Keys { of: "`export`", known: &["schema", "as"], not_yet: &[] };
 
 impl<'a> Compiler<'a> {
-    pub(super) fn new(limits: &'a Limits) -> Self {
+    pub(crate) fn new(limits: &'a Limits, bundle: &'a Bundle) -> Self {
         Self {
             limits,
             mode: Mode::Strict,
@@ -75,6 +82,9 @@ impl<'a> Compiler<'a> {
             secrets: Vec::new(),
             errors: BTreeMap::new(),
             locals: Vec::new(),
+            bundle,
+            missing: Vec::new(),
+            base: String::new(),
         }
     }
 

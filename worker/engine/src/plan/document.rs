@@ -13,6 +13,7 @@ use crate::expr::Mode;
 use crate::limits::Limits;
 use crate::pointer::Pointer;
 use crate::reference;
+use crate::resource::Bundle;
 use crate::source::{self, Node};
 use crate::tasks::check_error;
 use crate::value;
@@ -42,9 +43,9 @@ const FLAGSTOP: Keys = Keys {
     not_yet: &["activation", "timezone"],
 };
 
-pub(super) fn compile(source: &[u8], limits: &Limits) -> Result<Plan, Diagnostics> {
+pub(super) fn compile(source: &[u8], bundle: &Bundle, limits: &Limits) -> Result<Plan, Diagnostics> {
     let root = source::read(source, limits)?;
-    let mut compiler = Compiler::new(limits);
+    let mut compiler = Compiler::new(limits, bundle);
     let plan = compiler.root(&root, source);
     let diagnostics = std::mem::take(&mut compiler.diagnostics).sorted();
     match plan {
@@ -82,7 +83,7 @@ impl<'a> Compiler<'a> {
         let tasks: Option<Vec<_>> = std::mem::take(&mut self.tasks).into_iter().collect();
         Some(Plan {
             reference: Arc::new(reference?),
-            fingerprint: Hash16::of("flagstop/definition", &[source]),
+            fingerprint: fingerprint(source, self.bundle),
             definition: value::from_node(root),
             tasks: tasks?,
             blocks: std::mem::take::<Vec<Block>>(&mut self.blocks),
@@ -98,6 +99,7 @@ impl<'a> Compiler<'a> {
             triggers: schedule.triggers,
             trigger_read: schedule.read,
             waits: std::mem::take(&mut self.waits),
+            missing: std::mem::take(&mut self.missing),
             warnings: Vec::new(),
         })
     }
@@ -210,6 +212,14 @@ impl<'a> Compiler<'a> {
         if let Some(policy) = settings.get("checkpoint").filter(|policy| policy.as_str() != Some("effects")) {
             self.not_yet(policy.span, "this build has the checkpoint policy `effects` only");
         }
+    }
+}
+
+/// What all that compiles to the same plan has in common. A definition without documents is its text alone.
+fn fingerprint(source: &[u8], bundle: &Bundle) -> Hash16 {
+    match bundle.is_empty() {
+        true => Hash16::of("flagstop/definition", &[source]),
+        false => Hash16::of("flagstop/definition", &[source, bundle.fingerprint().0.as_bytes()]),
     }
 }
 

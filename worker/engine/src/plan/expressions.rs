@@ -137,7 +137,7 @@ impl Compiler<'_> {
     }
 
     pub(crate) fn schema(&mut self, node: &Node) -> Option<Schema> {
-        Schema::compile(node, &mut self.diagnostics)
+        Schema::compile(node, self)
     }
 
     /// A duration: constants are checked at once.

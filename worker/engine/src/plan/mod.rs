@@ -9,6 +9,7 @@ pub(crate) mod compiler;
 mod document;
 mod expressions;
 pub(crate) mod keys;
+mod resources;
 mod schedule;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::event::{Event, ReadAs};
 use crate::expr::{Expression, Template};
 use crate::filter::Filter;
 use crate::limits::Limits;
+use crate::resource::{Bundle, Resource};
 use crate::schema::Schema;
 use crate::tasks::Kind;
 use crate::value;
@@ -38,6 +40,7 @@ pub struct Plan {
     triggers: Vec<Filter>,
     trigger_read: ReadAs,
     waits: Vec<Filter>,
+    missing: Vec<Resource>,
     warnings: Vec<Diagnostic>,
 }
 
@@ -111,12 +114,27 @@ pub(crate) enum Then {
 }
 
 impl Plan {
-    /// Compiles a definition (YAML or JSON).
+    /// Compiles a definition (YAML or JSON) by itself: what it names elsewhere is [`Plan::missing`].
     ///
     /// # Errors
     /// All that is wrong in it, at once.
     pub fn compile(source: &[u8], limits: &Limits) -> Result<Self, Diagnostics> {
-        document::compile(source, limits)
+        Self::compile_with(source, &Bundle::default(), limits)
+    }
+
+    /// Compiles a definition (YAML or JSON) with the documents that it names.
+    ///
+    /// # Errors
+    /// All that is wrong in it and in its documents, at once.
+    pub fn compile_with(source: &[u8], bundle: &Bundle, limits: &Limits) -> Result<Self, Diagnostics> {
+        document::compile(source, bundle, limits)
+    }
+
+    /// The documents that it names and its bundle lacks. Fetch them and compile again, until there are none: a fetched
+    /// function may name further ones. A plan that lacks some can be run, too; a task that needs one then faults.
+    #[must_use]
+    pub fn missing(&self) -> &[Resource] {
+        &self.missing
     }
 
     /// What is allowed but probably not meant.

@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use flagstop_engine::api::{Effect, EffectOutcome, Env, HttpRequest, Phase, Rejected, Request, Stimulus, Value};
-use flagstop_engine::{Diagnostics, Event, Instance, Limits, Plan, apply, value};
+use flagstop_engine::resource::Document;
+use flagstop_engine::{Bundle, Diagnostics, Event, Instance, Limits, Plan, apply, value};
 use flagstop_schemas::{CloudEvent, Data, Entry, InstanceId, StatusEvent, StatusKind};
 use serde_json::json;
 
@@ -45,11 +46,29 @@ pub fn compile(rest: &str) -> Result<Plan, Diagnostics> {
     Plan::compile(definition(rest).as_bytes(), &Limits::default())
 }
 
+/// Documents by location.
+pub fn bundle(documents: &[(&str, &str)]) -> Bundle {
+    let mut bundle = Bundle::default();
+    for (url, text) in documents {
+        let document = Document { media_type: None, bytes: (*text).to_owned().into() };
+        bundle.insert(*url, document, &Limits::default()).expect("a test's documents are small");
+    }
+    bundle
+}
+
+pub fn compile_with(rest: &str, documents: &[(&str, &str)]) -> Result<Plan, Diagnostics> {
+    Plan::compile_with(definition(rest).as_bytes(), &bundle(documents), &Limits::default())
+}
+
 impl World {
     pub fn new(rest: &str) -> Self {
+        Self::with_documents(rest, &[])
+    }
+
+    pub fn with_documents(rest: &str, documents: &[(&str, &str)]) -> Self {
         let text = definition(rest);
         let limits = Limits::default();
-        let plan = Plan::compile(text.as_bytes(), &limits)
+        let plan = Plan::compile_with(text.as_bytes(), &bundle(documents), &limits)
             .unwrap_or_else(|diagnostics| panic!("{}", diagnostics.render("flow.yaml", &text)));
         let instance = Instance::new(InstanceId::of_trigger("/test", "1", "test", "flow"), &plan);
         Self {

@@ -9,5 +9,6 @@ mod events;
 mod flow;
 mod http;
 mod random;
+mod resources;
 mod snapshots;
 mod time;
