@@ -47,6 +47,11 @@ impl Scope {
         )
     }
 
+    /// The authentication of a task's own properties.
+    pub const fn authentication() -> Self {
+        Self::of("an authentication", &["context", "input", "secrets", "task", "workflow", "runtime"])
+    }
+
     /// A task's `output.as`.
     pub const fn task_output() -> Self {
         Self::of("`output.as`", &["context", "input", "secrets", "task", "workflow", "runtime", "authorization"])

@@ -5,7 +5,7 @@ use flagstop_schemas::{CloudEvent, Entry, InstanceId, StatusKind};
 use super::frame::{Frame, Run};
 use super::run::Machine;
 use super::vars::Vars;
-use crate::api::{Request, Value};
+use crate::api::{Authorization, Request, Value};
 use crate::instance::slot;
 use crate::plan::{Plan, Task};
 
@@ -85,5 +85,10 @@ impl<'m, 'a> Cx<'m, 'a> {
     pub(crate) fn count_answer(&mut self) {
         let key = (self.frame().task.0, Vec::new());
         *self.machine.instance.answered.entry(key).or_default() += 1;
+    }
+
+    /// What the answer was authorised with: `$authorization` of what comes after it in this task.
+    pub(crate) fn authorize(&mut self, authorization: Option<Authorization>) {
+        self.machine.authorization = authorization.map(|known| (self.run, known));
     }
 }

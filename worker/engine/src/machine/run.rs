@@ -14,7 +14,7 @@ use flagstop_schemas::{Entry, StatusKind};
 use super::cx::Cx;
 use super::frame::{Frame, Run};
 use super::vars::Vars;
-use crate::api::{Env, Phase, Request, Value};
+use crate::api::{Authorization, Env, Phase, Request, Value};
 use crate::instance::Instance;
 use crate::plan::{BlockIndex, Plan, Task, TaskIndex, Then};
 use crate::problem::{Problem, ProblemKind};
@@ -28,6 +28,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) entries: Vec<Entry>,
     /// Requests of effects that are new in this transition, by slot.
     pub(crate) requests: BTreeMap<i64, Request>,
+    /// What a task's answer was authorised with, for its `$authorization`: of this transition only, so it is never stored.
+    pub(crate) authorization: Option<(Run, Authorization)>,
     /// The runs that are still to be entered.
     ready: BTreeSet<Run>,
     steps: u32,
@@ -54,7 +56,16 @@ pub(super) enum Rest {
 impl<'a> Machine<'a> {
     pub(super) fn new(plan: &'a Plan, env: &'a Env<'a>, instance: Instance) -> Self {
         let ready = instance.frames.iter().filter(|frame| frame.memory.is_none()).map(|frame| frame.run).collect();
-        Self { plan, env, instance, entries: Vec::new(), requests: BTreeMap::new(), ready, steps: 0 }
+        Self {
+            plan,
+            env,
+            instance,
+            entries: Vec::new(),
+            requests: BTreeMap::new(),
+            authorization: None,
+            ready,
+            steps: 0,
+        }
     }
 
     /// The frame of a run that is live, which the core loop knows of every run that it works on.
@@ -67,7 +78,8 @@ impl<'a> Machine<'a> {
     }
 
     pub(crate) fn vars(&self, run: Run) -> Vars<'_> {
-        Vars::of_task(self.plan, &self.instance, self.env, self.frame(run))
+        let authorization = self.authorization.as_ref().filter(|(of, _)| *of == run).map(|(_, known)| known);
+        Vars::of_task(self.plan, &self.instance, self.env, self.frame(run)).authorized(authorization)
     }
 
     /// Works on until nothing pure is left, the instance has ended or the budget is used up.

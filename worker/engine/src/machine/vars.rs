@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::frame::Frame;
-use crate::api::{Env, Value};
+use crate::api::{Authorization, Env, Value};
 use crate::expr::{self, ExprError, Expression, LimitHit, Template};
 use crate::instance::Instance;
 use crate::limits::Limits;
@@ -23,6 +23,8 @@ pub(crate) struct Vars<'a> {
     frame: Option<&'a Frame>,
     raw_output: Option<&'a Value>,
     output: Option<&'a Value>,
+    /// `$authorization`, where it is known.
+    authorization: Option<&'a Authorization>,
     /// Variables that the task's own type gives here; before those of the tasks around it.
     locals: &'a [(&'a str, &'a Value)],
 }
@@ -30,7 +32,17 @@ pub(crate) struct Vars<'a> {
 impl<'a> Vars<'a> {
     pub(crate) fn of_workflow(plan: &'a Plan, instance: &'a Instance, env: &Env<'a>) -> Self {
         let (secrets, limits) = (env.secrets, env.limits);
-        Self { plan, instance, secrets, limits, frame: None, raw_output: None, output: None, locals: &[] }
+        Self {
+            plan,
+            instance,
+            secrets,
+            limits,
+            frame: None,
+            raw_output: None,
+            output: None,
+            authorization: None,
+            locals: &[],
+        }
     }
 
     pub(crate) fn of_task(plan: &'a Plan, instance: &'a Instance, env: &Env<'a>, frame: &'a Frame) -> Self {
@@ -45,6 +57,11 @@ impl<'a> Vars<'a> {
     /// `$output`, in `export.as`.
     pub(crate) fn with_output(self, output: &'a Value) -> Self {
         Self { output: Some(output), ..self }
+    }
+
+    /// `$authorization`.
+    pub(crate) fn authorized(self, authorization: Option<&'a Authorization>) -> Self {
+        Self { authorization, ..self }
     }
 
     pub(crate) fn with_locals(self, locals: &'a [(&'a str, &'a Value)]) -> Self {
@@ -98,11 +115,14 @@ impl<'a> Vars<'a> {
         let used = expression.secrets();
         let all = used.whole.then_some(&self.plan.workflow().secrets);
         match used.names.iter().chain(all.into_iter().flatten()).find(|name| !self.secrets.contains_key(*name)) {
-            Some(name) => {
-                Err(Problem::new(ProblemKind::Authorization, format!("the secret `{name}` is not there or denied"), ""))
-            }
+            Some(name) => Err(no_secret(name)),
             None => Ok(()),
         }
+    }
+
+    /// A whole secret, by its name.
+    pub(crate) fn secret(&self, name: &str) -> Result<Value, Problem> {
+        self.secrets.get(name).cloned().ok_or_else(|| no_secret(name))
     }
 
     fn secrets(&self) -> Value {
@@ -155,9 +175,21 @@ impl expr::Vars for Vars<'_> {
             ("workflow", _) => self.workflow(),
             ("task", Some(frame)) => self.task(frame),
             ("runtime", _) => runtime(),
+            ("authorization", _) => self.authorization.map(descriptor).unwrap_or_default(),
             (name, _) => self.local(name).unwrap_or_default(),
         })
     }
+}
+
+fn no_secret(name: &str) -> Problem {
+    Problem::new(ProblemKind::Authorization, format!("the secret `{name}` is not there or denied"), "")
+}
+
+fn descriptor(authorization: &Authorization) -> Value {
+    value::object([
+        ("scheme", value::string(authorization.scheme.as_str())),
+        ("parameter", value::string(authorization.parameter.as_str())),
+    ])
 }
 
 fn runtime() -> Value {

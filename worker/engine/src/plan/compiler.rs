@@ -3,7 +3,9 @@
 //! It walks the tree recursively, which the reader's depth limit bounds, and never stops at the first mistake.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use super::authentication::Policy;
 pub(crate) use super::expressions::At;
 use super::keys::{Keys, OWN_PREFIX};
 use super::{Block, BlockIndex, Common, Task, TaskIndex, Then};
@@ -29,6 +31,8 @@ pub(crate) struct Compiler<'a> {
     pub(super) waits: Vec<Filter>,
     /// `use.secrets`.
     pub(crate) secrets: Vec<String>,
+    /// `use.authentications`; `None`: what is wrong was reported.
+    pub(crate) authentications: BTreeMap<&'a str, Option<Arc<Policy>>>,
     /// `use.errors`.
     pub(crate) errors: BTreeMap<&'a str, &'a Node>,
     /// The variables that tasks around this place define.
@@ -80,6 +84,7 @@ impl<'a> Compiler<'a> {
             blocks: Vec::new(),
             waits: Vec::new(),
             secrets: Vec::new(),
+            authentications: BTreeMap::new(),
             errors: BTreeMap::new(),
             locals: Vec::new(),
             bundle,

@@ -30,8 +30,8 @@ const DOCUMENT: Keys = Keys {
 };
 const USE: Keys = Keys {
     of: "`use`",
-    known: &["errors", "secrets"],
-    not_yet: &["authentications", "catalogs", "extensions", "functions", "retries", "timeouts"],
+    known: &["authentications", "errors", "secrets"],
+    not_yet: &["catalogs", "extensions", "functions", "retries", "timeouts"],
 };
 const INPUT: Keys = Keys { of: "the workflow's `input`", known: &["schema", "from"], not_yet: &[] };
 const OUTPUT: Keys = Keys { of: "the workflow's `output`", known: &["schema", "as"], not_yet: &[] };
@@ -171,6 +171,18 @@ impl<'a> Compiler<'a> {
                 }
             }
             Some((secrets, None)) => self.wrong_type(secrets, "`use.secrets`", "a list of names"),
+        }
+        match node.get("authentications").map(|policies| (policies, policies.as_map())) {
+            None => {}
+            Some((_, Some(entries))) => {
+                for (key, policy) in entries {
+                    let policy = self.named_authentication(policy);
+                    self.authentications.insert(&key.text, policy);
+                }
+            }
+            Some((policies, None)) => {
+                self.wrong_type(policies, "`use.authentications`", "a mapping of names to authentications");
+            }
         }
         match node.get("errors").map(|errors| (errors, errors.as_map())) {
             None => {}

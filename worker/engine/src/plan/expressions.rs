@@ -19,6 +19,8 @@ pub(crate) enum At {
     Input,
     /// A task's own properties.
     Definition,
+    /// The authentication of a task's own properties: what it resolves to is not known yet.
+    Authentication,
     /// A task's `output.as`.
     Output,
     /// A task's `export.as`.
@@ -35,6 +37,7 @@ impl At {
             Self::Condition => Scope::task_if(),
             Self::Input => Scope::task_input(),
             Self::Definition => Scope::task_definition(),
+            Self::Authentication => Scope::authentication(),
             Self::Output => Scope::task_output(),
             Self::Export => Scope::task_export(),
             Self::Event => Scope::none(),
@@ -104,14 +107,19 @@ impl Compiler<'_> {
 
     fn check_secrets(&mut self, expression: &Expression, span: Span) {
         for name in &expression.secrets().names {
-            if !self.secrets.contains(name) {
-                let hint = match self.secrets.is_empty() {
-                    true => format!("list it: `use: {{ secrets: [ {name} ] }}`"),
-                    false => suggestion(name, self.secrets.iter().map(String::as_str)),
-                };
-                let message = format!("the secret `{name}` is used, but not listed in `use.secrets`");
-                self.push(Diagnostic::error("FS-SECRET-UNLISTED", span, message).with_hint(hint));
-            }
+            self.check_secret_name(name, span);
+        }
+    }
+
+    /// Only what `use.secrets` lists can be read.
+    pub(super) fn check_secret_name(&mut self, name: &str, span: Span) {
+        if !self.secrets.iter().any(|listed| listed == name) {
+            let hint = match self.secrets.is_empty() {
+                true => format!("list it: `use: {{ secrets: [ {name} ] }}`"),
+                false => suggestion(name, self.secrets.iter().map(String::as_str)),
+            };
+            let message = format!("the secret `{name}` is used, but not listed in `use.secrets`");
+            self.push(Diagnostic::error("FS-SECRET-UNLISTED", span, message).with_hint(hint));
         }
     }
 

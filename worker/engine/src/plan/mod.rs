@@ -5,8 +5,10 @@
 //! long as the text is the same (snapshots hold indices).
 
 mod attributes;
+pub(crate) mod authentication;
 pub(crate) mod compiler;
 mod document;
+pub(crate) mod endpoint;
 mod expressions;
 pub(crate) mod keys;
 mod resources;

@@ -6,6 +6,7 @@
 mod call_http;
 mod do_;
 mod emit;
+mod http;
 mod listen;
 mod raise;
 mod set;

@@ -53,7 +53,6 @@ fn what_the_specification_has_and_this_build_has_not_is_named_as_not_yet() {
         "do: [ { a: { run: { shell: { command: ls } } } } ]",
         "do: [ { a: { call: openapi, with: {} } } ]",
         "do: [ { a: { call: myFunction } } ]",
-        "do: [ { a: { call: http, with: { method: get, endpoint: { uri: 'https://a.example', authentication: { use: x } } } } } ]",
         "do: [ { a: { set: { x: 1 }, timeout: { after: PT1S } } } ]",
         "do: [ { a: { listen: { to: { all: [] } } } } ]",
         "do: [ { a: { listen: { to: { one: { with: { type: t } } } }, foreach: {} } } ]",

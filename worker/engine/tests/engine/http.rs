@@ -64,6 +64,19 @@ fn text_is_sent_as_it_is_and_the_authors_headers_win() {
 }
 
 #[test]
+fn an_object_is_sent_as_a_form_when_the_headers_say_so() {
+    for (body, sent) in
+        [("{ a: 'x y&z', b: [ 1, 2 ], c: '${ null }', d: true }", "a=x+y%26z&b=1&b=2&d=true"), ("'a=1'", "a=1")]
+    {
+        let with = "method: post, endpoint: 'https://a.example', headers: { content-type: 'application/x-www-form-urlencoded; charset=utf-8' }";
+        let world = call(&format!("{{ {with}, body: {body} }}")).run(json!({}));
+        assert_eq!(world.http(0).body.as_deref(), Some(sent.as_bytes()));
+    }
+    let nested = "{ method: post, endpoint: 'https://a.example', headers: { content-type: application/x-www-form-urlencoded }, body: { a: { b: 1 } } }";
+    assert_has(&call(nested).run(json!({})).error(), &problem("expression", 400, "/do/0/ask"));
+}
+
+#[test]
 fn content_is_read_by_its_media_type() {
     for (media_type, body, wanted) in [
         ("application/json; charset=utf-8", r#"{"a":1}"#, json!({ "a": 1 })),
