@@ -4,19 +4,16 @@
 //! in any definition, and [`Filter::keys`] are what waiters of such a filter are stored under. Then by value: the
 //! machine looks again whether this filter of this instance really takes this event. A hash only finds candidates.
 
+mod compile;
+
 use std::sync::Arc;
 
-use flagstop_schemas::Hash16;
+use flagstop_schemas::{Hash16, StatusKind};
 
 use crate::api::Value;
-use crate::diagnostic::Diagnostic;
 use crate::event::Event;
 use crate::expr::{self, Expression, NoVars, Template};
 use crate::limits::Limits;
-use crate::machine::vars::Vars;
-use crate::plan::compiler::{At, Compiler};
-use crate::plan::keys::Keys;
-use crate::source::{Key, Node};
 use crate::value;
 
 /// A compiled filter. The same text is the same filter, in whatever definition.
@@ -25,8 +22,28 @@ pub struct Filter {
     id: Hash16,
     attributes: Vec<Attribute>,
     correlations: Vec<Correlation>,
+    order: Order,
+    hears: Hears,
     /// Those of its definition: a filter is also asked where no instance is.
     limits: Arc<Limits>,
+}
+
+/// Whether another event may come before the one that this filter takes, and bind the keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// Its event is the first and only one.
+    First,
+    /// It may still wait when another event has bound the keys that have no `expect`.
+    AfterOthers,
+}
+
+/// Commands and status events are for this engine and its observers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hears {
+    /// Also these: the author has named the type.
+    All,
+    /// All others.
+    Authors,
 }
 
 /// One condition of `with`.
@@ -79,30 +96,22 @@ pub(crate) enum FilterOf {
     Listen,
 }
 
-/// How the waiters of a filter can be found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Binding {
-    /// No `correlate`.
-    None,
-    /// Only correlations whose value the first event decides.
-    Open,
-    /// At least one correlation with an awaited value.
-    Bound,
-}
-
 impl Filter {
-    pub(crate) fn compile(node: &Node, of: FilterOf, compiler: &mut Compiler<'_>) -> Option<Self> {
-        compiler.mapping(node, FILTER)?;
-        let with = compiler.required(node, "with", FILTER.of);
-        let attributes = with.and_then(|with| attributes(with, of, compiler));
-        let correlations = match node.get("correlate") {
-            Some(correlate) => correlations(correlate, of, compiler),
-            None => Some(Vec::new()),
-        };
-        // Key order and spelling of numbers don't make another filter.
-        let id = Hash16::of("flagstop/filter", &[&value::canonical(&value::from_node(node))]);
-        let limits = Arc::new(compiler.limits.clone());
-        Some(Self { id, attributes: attributes?, correlations: correlations?, limits })
+    /// `any: []`: every event but commands and status events.
+    pub(crate) fn every(limits: &Limits) -> Self {
+        Self {
+            id: Hash16::of("flagstop/filter", &[b"every event"]),
+            attributes: Vec::new(),
+            correlations: Vec::new(),
+            order: Order::First,
+            hears: Hears::Authors,
+            limits: Arc::new(limits.clone()),
+        }
+    }
+
+    /// Whether it is the one of `any: []`.
+    pub(crate) fn is_every(&self) -> bool {
+        self.attributes.is_empty()
     }
 
     /// The filter's identity: the same for the same text.
@@ -124,50 +133,49 @@ impl Filter {
     /// met; the instance decides it.
     #[must_use]
     pub fn accepts(&self, event: &Event) -> bool {
-        self.attributes.iter().all(|attribute| match &attribute.test {
-            Test::Expression { reads: Reads::Instance, .. } | Test::Shape { reads: Reads::Instance, .. } => true,
-            _ => attribute.fits(event, &NoVars, &self.limits),
-        }) && self.constants_fit(event)
+        self.look(event).is_some()
     }
 
-    /// The keys under which waiters for this event are stored: none when the filter does not take it.
+    /// The keys under which waiters for this event are stored: none when the filter does not take it. There are two when
+    /// the wait may have been bound to its values by an event before it.
     #[must_use]
     pub fn keys(&self, event: &Event) -> Vec<Hash16> {
-        if !self.accepts(event) {
-            return Vec::new();
-        }
-        let awaited: Option<Vec<Value>> =
-            self.expecting().map(|(correlation, _)| correlation.value(event, &self.limits)).collect();
-        awaited.and_then(|values| self.key(&values)).into_iter().collect()
+        let Some(found) = self.look(event) else { return Vec::new() };
+        let awaited: Vec<Option<&Value>> = (self.correlations.iter().zip(&found))
+            .map(|(correlation, found)| correlation.expect.is_some().then_some(found))
+            .collect();
+        let bound = (self.order == Order::AfterOthers).then(|| found.iter().map(Some).collect::<Vec<_>>());
+        [Some(awaited), bound].into_iter().flatten().filter_map(|wanted| self.key(&wanted)).collect()
     }
 
-    /// The key of a waiter for these awaited values, one for each correlation with `expect`. `None`: a value is null, so
-    /// that no event can ever fit.
-    pub(crate) fn key(&self, awaited: &[Value]) -> Option<Hash16> {
-        if awaited.iter().any(value::is_null) {
+    /// The key of a waiter; `wanted` holds for each correlation the value that it must have, as far as it is known.
+    /// `None`: an awaited value is null, so that no event can ever fit. While only some of the open correlations are
+    /// bound, the waiter is found as if none was.
+    pub(crate) fn key(&self, wanted: &[Option<&Value>]) -> Option<Hash16> {
+        if wanted.iter().flatten().any(|wanted| value::is_null(wanted)) {
             return None;
         }
         let id = self.id.0.as_bytes();
-        Some(match self.binding() {
-            Binding::None => Hash16::of("flagstop/bookmark", &[id]),
-            Binding::Open => Hash16::of("flagstop/bookmark", &[id, b"open"]),
-            Binding::Bound => {
-                let values: Vec<Vec<u8>> = awaited.iter().map(value::canonical).collect();
-                let parts: Vec<&[u8]> =
-                    [&id[..], b"bound"].into_iter().chain(values.iter().map(Vec::as_slice)).collect();
-                Hash16::of("flagstop/bookmark", &parts)
-            }
-        })
+        let expecting: Vec<&Value> = self.expected(wanted).collect();
+        let (kind, values): (&[u8], Vec<&Value>) = match wanted.iter().copied().collect::<Option<Vec<&Value>>>() {
+            _ if wanted.is_empty() => return Some(Hash16::of("flagstop/bookmark", &[id])),
+            Some(all) if self.order == Order::AfterOthers => (b"all", all),
+            _ if expecting.is_empty() => (b"open", expecting),
+            _ => (b"bound", expecting),
+        };
+        let values: Vec<Vec<u8>> = values.into_iter().map(value::canonical).collect();
+        let parts: Vec<&[u8]> = [&id[..], kind].into_iter().chain(values.iter().map(Vec::as_slice)).collect();
+        Some(Hash16::of("flagstop/bookmark", &parts))
     }
 
-    pub(crate) fn binding(&self) -> Binding {
-        if self.correlations.is_empty() {
-            Binding::None
-        } else if self.expecting().next().is_some() {
-            Binding::Bound
-        } else {
-            Binding::Open
-        }
+    fn expected<'v>(&self, wanted: &[Option<&'v Value>]) -> impl Iterator<Item = &'v Value> {
+        let pairs = self.correlations.iter().zip(wanted);
+        pairs.filter(|(correlation, _)| correlation.expect.is_some()).filter_map(|(_, wanted)| *wanted)
+    }
+
+    /// Whether what it waits for is named by a value, so that also what came before the instance was meant for it.
+    pub(crate) fn is_bound(&self, wanted: &[Option<&Value>]) -> bool {
+        self.expecting().next().is_some() || !wanted.is_empty() && wanted.iter().all(Option::is_some)
     }
 
     pub(crate) fn correlations(&self) -> &[Correlation] {
@@ -180,33 +188,62 @@ impl Filter {
     }
 
     /// The second look, by value, with all that the instance knows. Gives the value of each correlation.
-    pub(crate) fn takes(&self, event: &Event, awaited: &[Value], vars: &Vars<'_>) -> Option<Vec<Value>> {
-        if !self.attributes.iter().all(|attribute| attribute.fits(event, vars, &self.limits)) {
+    pub(crate) fn takes(&self, event: &Event, wanted: &[Option<&Value>], vars: &dyn expr::Vars) -> Option<Vec<Value>> {
+        if !self.hears(event) || !self.attributes.iter().all(|attribute| attribute.fits(event, vars, &self.limits)) {
             return None;
         }
-        let mut awaited = awaited.iter();
-        self.correlations
-            .iter()
-            .map(|correlation| {
-                let found = correlation.value(event, &self.limits)?;
-                let fits = correlation.expect.is_none() || value::equal(awaited.next()?, &found);
-                fits.then_some(found)
-            })
-            .collect()
+        let found = self.values(event)?;
+        let fits =
+            found.iter().zip(wanted).all(|(found, wanted)| wanted.is_none_or(|wanted| value::equal(wanted, found)));
+        fits.then_some(found)
     }
 
-    /// Every correlation needs a value, and a constant one must be there already for `schedule.on`, which has no waiter.
-    fn constants_fit(&self, event: &Event) -> bool {
-        self.correlations.iter().all(|correlation| match &correlation.expect {
-            Some(Expect::Constant(wanted)) => {
-                correlation.value(event, &self.limits).is_some_and(|found| value::equal(wanted, &found))
-            }
-            _ => correlation.value(event, &self.limits).is_some(),
-        })
+    /// The first look, without an instance. Gives the value of each correlation.
+    fn look(&self, event: &Event) -> Option<Vec<Value>> {
+        let fits = |attribute: &Attribute| {
+            attribute.reads() == Reads::Instance || attribute.fits(event, &NoVars, &self.limits)
+        };
+        if !self.hears(event) || !self.attributes.iter().all(fits) {
+            return None;
+        }
+        let found = self.values(event)?;
+        let constants_fit =
+            self.correlations.iter().zip(&found).all(|(correlation, found)| match &correlation.expect {
+                Some(Expect::Constant(wanted)) => value::equal(wanted, found),
+                _ => true,
+            });
+        constants_fit.then_some(found)
+    }
+
+    /// Every correlation needs a value.
+    fn values(&self, event: &Event) -> Option<Vec<Value>> {
+        self.correlations.iter().map(|correlation| correlation.value(event, &self.limits)).collect()
+    }
+
+    fn hears(&self, event: &Event) -> bool {
+        self.hears == Hears::All || !is_internal(&event.envelope().ty)
+    }
+
+    /// Whether it asks for something that only the waiting instance knows.
+    pub(crate) fn reads_instance(&self) -> bool {
+        self.attributes.iter().any(|attribute| attribute.reads() == Reads::Instance)
     }
 }
 
+fn is_internal(ty: &str) -> bool {
+    const STATUS_CHANGED: [&str; 2] =
+        ["io.serverlessworkflow.workflow.status-changed.v1", "io.serverlessworkflow.task.status-changed.v1"];
+    ty.starts_with("io.flagstop.command.") || StatusKind::from_wire_type(ty).is_some() || STATUS_CHANGED.contains(&ty)
+}
+
 impl Attribute {
+    fn reads(&self) -> Reads {
+        match self.test {
+            Test::Constant(_) => Reads::Event,
+            Test::Expression { reads, .. } | Test::Shape { reads, .. } => reads,
+        }
+    }
+
     fn fits(&self, event: &Event, vars: &dyn expr::Vars, limits: &Limits) -> bool {
         let found = if self.name == "data" {
             event.data()
@@ -226,112 +263,7 @@ impl Attribute {
 
 impl Correlation {
     /// The event's value; null, missing or failing is none, as it matches nothing.
-    fn value(&self, event: &Event, limits: &Limits) -> Option<Value> {
+    pub(crate) fn value(&self, event: &Event, limits: &Limits) -> Option<Value> {
         self.from.eval(event.value(), &NoVars, limits).ok().filter(|found| !value::is_null(found))
-    }
-}
-
-const FILTER: Keys = Keys { of: "an event filter", known: &["with", "correlate"], not_yet: &[] };
-const CORRELATION: Keys = Keys { of: "a correlation", known: &["from", "expect"], not_yet: &[] };
-
-fn attributes(with: &Node, of: FilterOf, compiler: &mut Compiler<'_>) -> Option<Vec<Attribute>> {
-    let Some(entries) = with.as_map().filter(|entries| !entries.is_empty()) else {
-        compiler.wrong_type(with, "`with` of an event filter", "a mapping of at least one attribute");
-        return None;
-    };
-    // All are compiled before any is missed, so that all mistakes are reported at once.
-    let compiled: Vec<_> = entries.iter().map(|(key, wanted)| attribute(key, wanted, of, compiler)).collect();
-    compiled.into_iter().collect()
-}
-
-fn attribute(key: &Key, wanted: &Node, of: FilterOf, compiler: &mut Compiler<'_>) -> Option<Attribute> {
-    let name = key.text.to_string();
-    compiler.attribute(key, wanted)?;
-    let at = of.at();
-    let test = if wanted.as_str().is_some_and(expr::is_expression) {
-        let expr = compiler.jq(wanted, &format!("`{name}`"), at)?;
-        let reads = reads(&Template::Expression(expr.clone()));
-        Test::Expression { expr, reads }
-    } else {
-        let template = compiler.template(wanted, at)?;
-        match template.as_constant() {
-            Some(constant) => Test::Constant(constant.clone()),
-            None => Test::Shape { reads: reads(&template), template },
-        }
-    };
-    if let Test::Expression { reads: Reads::Instance, .. } | Test::Shape { reads: Reads::Instance, .. } = &test {
-        let message =
-            format!("`{name}` reads the instance, so it is tried with every instance that waits for such events");
-        compiler.push(
-            Diagnostic::warning("FS-SLOW-FILTER", wanted.span, message)
-                .with_hint("use `correlate` with `expect`, which finds the one instance by an index"),
-        );
-    }
-    Some(Attribute { name, test })
-}
-
-fn reads(template: &Template) -> Reads {
-    let mut reads = Reads::Event;
-    template.each_expression(&mut |expression| {
-        if expression.variables().next().is_some() {
-            reads = Reads::Instance;
-        }
-    });
-    reads
-}
-
-fn correlations(node: &Node, of: FilterOf, compiler: &mut Compiler<'_>) -> Option<Vec<Correlation>> {
-    let Some(entries) = node.as_map() else {
-        compiler.wrong_type(node, "`correlate`", "a mapping of names to correlations");
-        return None;
-    };
-    let compiled: Vec<_> = entries.iter().map(|(key, node)| correlation(key, node, of, compiler)).collect();
-    compiled.into_iter().collect()
-}
-
-fn correlation(key: &Key, node: &Node, of: FilterOf, compiler: &mut Compiler<'_>) -> Option<Correlation> {
-    compiler.mapping(node, CORRELATION)?;
-    let from = compiler.required(node, "from", CORRELATION.of);
-    // Keys are computed before any instance is known.
-    let from = from.and_then(|from| compiler.jq(from, "`from`", At::Event));
-    let expect = match node.get("expect") {
-        None => None,
-        Some(expect) => Some(match expect.as_str() {
-            Some(text) if expr::holds_expression(text) => {
-                if of == FilterOf::Schedule {
-                    compiler.error(
-                        "FS-VALUE",
-                        expect,
-                        "`expect` of `schedule.on` must be a constant: there is no instance yet",
-                        "leave `expect` out, or write the value itself",
-                    );
-                    return None;
-                }
-                Expect::Expression(compiler.template(expect, At::Definition)?)
-            }
-            text => {
-                if let Some(text) = text.filter(|text| looks_like_jq(text)) {
-                    let message = format!("`expect` is the constant text `{text}`, not an expression");
-                    let hint = format!("write `${{ {text} }}` if the value of the expression is meant");
-                    compiler.push(Diagnostic::warning("FS-CONSTANT-EXPECT", expect.span, message).with_hint(hint));
-                }
-                Expect::Constant(value::from_node(expect))
-            }
-        }),
-    };
-    Some(Correlation { name: key.text.to_string(), from: from?, expect })
-}
-
-/// `.id`, `$context.id`: hardly ever meant as texts.
-fn looks_like_jq(text: &str) -> bool {
-    text.strip_prefix(['.', '$']).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_'))
-}
-
-impl FilterOf {
-    fn at(self) -> At {
-        match self {
-            Self::Schedule => At::Event,
-            Self::Listen => At::Definition,
-        }
     }
 }

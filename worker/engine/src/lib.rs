@@ -14,6 +14,7 @@ pub mod pointer;
 pub mod problem;
 pub mod reference;
 pub mod resource;
+pub mod schedule;
 mod schema;
 pub mod source;
 pub mod uri_template;
@@ -30,6 +31,7 @@ mod instance;
 mod machine;
 mod plan;
 mod snapshot;
+mod strategy;
 mod tasks;
 mod time;
 

@@ -42,6 +42,16 @@ pub struct Limits {
     pub http_response_bytes_max: usize,
     /// Identities of events that an instance remembers, so that it hears each once.
     pub heard_events_max: usize,
+    /// Filters of one `listen` or `schedule.on`: each is a bookmark.
+    pub strategy_filters_max: usize,
+    /// Events that one `listen`, or one open set of `schedule.on`, collects.
+    pub collected_events_max: usize,
+    /// Bytes of the events that one `listen`, or the open sets under one key, hold: they are in every snapshot.
+    pub collected_bytes_max: usize,
+    /// Events that a `listen` with `foreach` has consumed and not begun with; further ones stay parked meanwhile.
+    pub listen_queue_max: usize,
+    /// Sets of `schedule.on` that are open at once under one key.
+    pub open_sets_max: usize,
     /// Retries of a `try` whose policy sets no `count`.
     pub retries_max: u32,
     /// Bytes of one external document of a definition.
@@ -76,6 +86,11 @@ impl Default for Limits {
             events_per_apply_max: 10_000,
             http_response_bytes_max: 4 << 20,
             heard_events_max: 10_000,
+            strategy_filters_max: 256,
+            collected_events_max: 10_000,
+            collected_bytes_max: 16 << 20,
+            listen_queue_max: 100,
+            open_sets_max: 1_000,
             retries_max: 10,
             resource_bytes_max: 4 << 20,
             bundle_bytes_max: 16 << 20,

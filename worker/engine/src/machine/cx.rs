@@ -9,7 +9,7 @@ use crate::api::{Authorization, Request, Value};
 use crate::instance::slot;
 use crate::plan::{Plan, Task};
 
-/// One run's view of the machine. Neither other runs nor the context can be changed through it.
+/// One run's view of the machine. Other runs can't be changed through it.
 pub(crate) struct Cx<'m, 'a> {
     machine: &'m mut Machine<'a>,
     run: Run,
@@ -63,6 +63,16 @@ impl<'m, 'a> Cx<'m, 'a> {
     /// The task definition's scope: what its own expressions see.
     pub(crate) fn vars(&self) -> Vars<'_> {
         self.machine.vars(self.run)
+    }
+
+    /// `$context` as this task sees it.
+    pub(crate) fn context(&self) -> &Value {
+        &self.machine.instance.context
+    }
+
+    /// Replaces `$context` for this task and those around it.
+    pub(crate) fn set_context(&mut self, context: Value) {
+        self.machine.instance.context = context;
     }
 
     /// Publishes one of the specification's correlation events.

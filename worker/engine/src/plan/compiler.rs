@@ -43,6 +43,8 @@ pub(crate) struct Compiler<'a> {
     pub(super) missing: Vec<Resource>,
     /// Where the text that is being compiled lies; empty: the definition itself.
     pub(super) base: String,
+    /// Events or commands start instances, so that several of them are to be expected at a time.
+    pub(crate) has_many_instances: bool,
 }
 
 /// A task of the definition, as its type sees it.
@@ -90,6 +92,7 @@ impl<'a> Compiler<'a> {
             bundle,
             missing: Vec::new(),
             base: String::new(),
+            has_many_instances: true,
         }
     }
 

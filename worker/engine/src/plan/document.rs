@@ -6,7 +6,7 @@ use flagstop_schemas::Hash16;
 
 use super::compiler::{At, Compiler};
 use super::keys::Keys;
-use super::{Block, Plan, Workflow, schedule};
+use super::{Block, Plan, Workflow};
 use crate::api::Reference;
 use crate::diagnostic::{Diagnostics, Severity};
 use crate::expr::Mode;
@@ -39,8 +39,8 @@ const EVALUATE: Keys = Keys { of: "`evaluate`", known: &["language", "mode"], no
 /// `document.metadata.flagstop`: this engine's own settings.
 const FLAGSTOP: Keys = Keys {
     of: "`document.metadata.flagstop`",
-    known: &["businessKey", "checkpoint"],
-    not_yet: &["activation", "timezone"],
+    known: &["businessKey", "checkpoint", "timezone", "missedRuns"],
+    not_yet: &["activation"],
 };
 
 pub(super) fn compile(source: &[u8], bundle: &Bundle, limits: &Limits) -> Result<Plan, Diagnostics> {
@@ -77,7 +77,10 @@ impl<'a> Compiler<'a> {
         let output_as =
             output.and_then(|output| output.get("as")).and_then(|as_| self.jq_or_template(as_, At::WorkflowOutput));
         let output_schema = output.and_then(|output| output.get("schema")).and_then(|schema| self.schema(schema));
-        let schedule = root.get("schedule").map(|schedule| self.schedule(schedule)).unwrap_or_default();
+        let clockwork = self.clockwork(document);
+        let schedule = root.get("schedule").map(|schedule| self.schedule(schedule, &clockwork, reference.as_ref()));
+        // What only a clock starts has hardly ever two runs at once.
+        self.has_many_instances = root.get("schedule").is_none_or(|schedule| schedule.get("on").is_some());
         let list = self.required(root, "do", ROOT.of).and_then(|list| self.list(list, &Pointer::root().child("do")));
 
         let tasks: Option<Vec<_>> = std::mem::take(&mut self.tasks).into_iter().collect();
@@ -96,8 +99,7 @@ impl<'a> Compiler<'a> {
                 business_key,
                 list: list?,
             },
-            triggers: schedule.triggers,
-            trigger_read: schedule.read,
+            schedule: schedule.unwrap_or_default(),
             waits: std::mem::take(&mut self.waits),
             missing: std::mem::take(&mut self.missing),
             warnings: Vec::new(),
@@ -232,11 +234,5 @@ fn fingerprint(source: &[u8], bundle: &Bundle) -> Hash16 {
     match bundle.is_empty() {
         true => Hash16::of("flagstop/definition", &[source]),
         false => Hash16::of("flagstop/definition", &[source, bundle.fingerprint().0.as_bytes()]),
-    }
-}
-
-impl Default for schedule::Schedule {
-    fn default() -> Self {
-        Self { triggers: Vec::new(), read: crate::event::ReadAs::Envelope }
     }
 }

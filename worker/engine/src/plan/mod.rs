@@ -20,11 +20,12 @@ use flagstop_schemas::Hash16;
 
 use crate::api::{Reference, Value};
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::event::{Event, ReadAs};
+use crate::event::Event;
 use crate::expr::{Expression, Template};
 use crate::filter::Filter;
 use crate::limits::Limits;
 use crate::resource::{Bundle, Resource};
+use crate::schedule::Schedule;
 use crate::schema::Schema;
 use crate::tasks::Kind;
 use crate::value;
@@ -39,8 +40,7 @@ pub struct Plan {
     tasks: Vec<Task>,
     blocks: Vec<Block>,
     workflow: Workflow,
-    triggers: Vec<Filter>,
-    trigger_read: ReadAs,
+    schedule: Schedule,
     waits: Vec<Filter>,
     missing: Vec<Resource>,
     warnings: Vec<Diagnostic>,
@@ -151,10 +151,16 @@ impl Plan {
         &self.reference
     }
 
-    /// What starts an instance: `schedule.on` with `one`, or each of `any`.
+    /// What starts instances by itself.
+    #[must_use]
+    pub fn schedule(&self) -> &Schedule {
+        &self.schedule
+    }
+
+    /// Filters of which each event starts an instance: `schedule.on` with `one`, or with `any` without `until`.
     #[must_use]
     pub fn triggers(&self) -> &[Filter] {
-        &self.triggers
+        self.schedule.triggers()
     }
 
     /// The filters of all listens.
@@ -166,7 +172,7 @@ impl Plan {
     /// The input of an instance that this event starts: an array of the one event, as `schedule.read` says.
     #[must_use]
     pub fn trigger_input(&self, event: &Event) -> Value {
-        value::array([event.read(self.trigger_read)])
+        value::array([event.read(self.schedule.read)])
     }
 
     pub(crate) fn shared_reference(&self) -> Arc<Reference> {

@@ -15,7 +15,7 @@ pub(crate) use codec::{Reader, Stored, Writer};
 use bytes::Bytes;
 
 /// The format that this build writes, and the newest that it reads.
-pub const FORMAT: u16 = 1;
+pub const FORMAT: u16 = 2;
 
 const HEADER_BYTES: usize = 10;
 
@@ -66,6 +66,8 @@ pub(crate) fn open(bytes: &[u8]) -> Result<Reader<'_>, SnapshotError> {
     match u16::from_be_bytes(*format) {
         FORMAT => Ok(Reader::new(body)),
         0 => Err(SnapshotError::corrupt("format 0 does not exist")),
+        // No build that wrote it was ever released.
+        1 => Err(SnapshotError::corrupt("format 1 is older than the first release")),
         format => Err(SnapshotError::Newer { format }),
     }
 }

