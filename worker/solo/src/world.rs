@@ -1,7 +1,7 @@
 //! A worker in memory: to whom an event goes, which timer is due, what a transition leads to.
 //!
 //! ```text
-//! start · publish · command · advance(now, answers)      what comes from outside, in order
+//! start · publish · command · fire(answers)      what comes from outside, in order
 //!   └► queue ─ step ─► engine.apply ─► waiters, timers, children, emitted events ─► queue
 //!                                └───► outbox: effects to begin and to drop, journal entries
 //! ```
@@ -59,6 +59,15 @@ pub enum Keep {
     First,
 }
 
+/// What of a definition's `schedule` counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheduling {
+    /// All of it.
+    All,
+    /// Only `on`: the clock starts nothing.
+    EventsOnly,
+}
+
 /// What an operator can do to an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Command {
@@ -75,7 +84,7 @@ pub enum Command {
 /// What leaves the world, in order.
 #[derive(Debug)]
 pub enum Output {
-    /// Something to do outside; its outcome comes back by [`World::advance`]. After a kill the same is asked again.
+    /// Something to do outside; its outcome comes back by [`World::fire`]. After a kill the same is asked again.
     Begin {
         /// Whose.
         instance: InstanceId,
@@ -97,19 +106,6 @@ pub enum Output {
         header: Header,
         /// In order.
         entries: Vec<Entry>,
-    },
-}
-
-/// Why no instance was started.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum StartError {
-    /// Nothing of that name is deployed.
-    #[error("FS-DEFINITION-UNKNOWN: no definition {namespace}/{name} is deployed; name its file too")]
-    Unknown {
-        /// `document.namespace`.
-        namespace: String,
-        /// `document.name`.
-        name: String,
     },
 }
 
@@ -199,8 +195,9 @@ impl World {
         }
     }
 
-    /// Makes a definition known, for starts by name and as a child, and its listens to events. It starts nothing by itself.
-    pub fn deploy(&mut self, plan: Arc<Plan>) {
+    /// Makes a definition known: to events, to parents, and to the clock as far as its `schedule` is to count.
+    pub fn deploy(&mut self, plan: Arc<Plan>, scheduling: Scheduling) {
+        let _ = scheduling;
         self.routes.add(&plan);
         self.deployed.push(plan);
     }
@@ -225,10 +222,14 @@ impl World {
         }
     }
 
-    /// Moves the time, and takes in what is due by then together with the outcomes of effects: what is due at one moment
-    /// is one batch, in declared order.
-    pub fn advance(&mut self, now_us: i64, answers: Vec<(InstanceId, i64, EffectOutcome)>) {
+    /// Moves the time. Nothing is done yet.
+    pub fn set_now(&mut self, now_us: i64) {
         self.now_us = self.now_us.max(now_us);
+    }
+
+    /// Takes in what is due together with the outcomes of effects: what is due at one moment is one batch, in declared
+    /// order.
+    pub fn fire(&mut self, answers: Vec<(InstanceId, i64, EffectOutcome)>) {
         let mut batch: Vec<((i64, u64, Vec<u32>, bool, i64), Stimulus)> = Vec::new();
         for (instance, slot, outcome) in answers {
             let Some(number) = self.numbers.get(&instance).copied() else { continue };
@@ -304,10 +305,22 @@ impl World {
         live.map(|run| (&run.instance, run.instance.waiting(&run.plan)))
     }
 
-    /// Whether any instance would take an event.
+    /// Whether something is left to do at this moment.
     #[must_use]
-    pub fn is_listening(&self) -> bool {
-        !self.waiters.is_empty()
+    pub fn has_work(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// Whether an instance would take an event now.
+    #[must_use]
+    pub fn is_listening(&self, id: InstanceId) -> bool {
+        self.run(id).is_some_and(Run::is_listening)
+    }
+
+    /// Whether any instance would.
+    #[must_use]
+    pub fn is_anybody_listening(&self) -> bool {
+        !self.waiters.is_empty() && self.runs.values().any(Run::is_listening)
     }
 
     fn run(&self, id: InstanceId) -> Option<&Run> {

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use flagstop_engine::api::{Bookmark, Projection};
+use flagstop_engine::api::{Bookmark, Phase, Projection};
 use flagstop_engine::{Instance, Plan};
 use flagstop_schemas::Header;
 
@@ -45,6 +45,11 @@ impl Run {
         if slots.len() > 1 {
             slots.sort_by_cached_key(|slot| (self.place(*slot), *slot));
         }
+    }
+
+    /// Whether it would take an event now: while it is suspended, events are kept for later.
+    pub(super) fn is_listening(&self) -> bool {
+        self.instance.phase() != Phase::Suspended && !self.projection.bookmarks.is_empty()
     }
 
     /// Whether an event that came earlier than the wait is meant for it.
