@@ -4,11 +4,7 @@
 //! a meter that stops whatever runs too long, too deep or too big ([`meter`]), and checks when the definition is loaded
 //! ([`check`]). No clock, environment, file or further input can be reached from an expression.
 //!
-//! What still differs from jq 1.7.1: regular expressions are jaq's (no look-around, no back-references, Unicode classes
-//! only by range; an optional group that took no part is left out of `captures` and `capture` instead of being null);
-//! `limit` with a negative number gives nothing; indices of a text within a text count characters, not bytes; there is
-//! no `?//`, `$__loc__`, `input_line_number`, `localtime`, `strflocaltime`;
-//! numbers too large for a float are an error instead of the greatest float; and some errors are worded otherwise.
+//! What still differs from jq 1.7.1 stands in `docs/jq.md`, with its reasons.
 
 mod check;
 mod compile;
@@ -16,10 +12,14 @@ mod library;
 mod meter;
 mod natives;
 mod ops;
+mod order;
+mod regex;
+mod rewrite;
 mod scope;
 mod shell;
 mod template;
 mod text;
+mod texts;
 mod update;
 mod val;
 mod walk;

@@ -28,14 +28,16 @@ pub(super) fn calls_of(def: &mut Def<&'static str>) -> Vec<Signature> {
 
 /// What a text uses. `$secret` becomes `$secrets` in it, and recursion with filters as arguments becomes visible on the
 /// stack (see [`Walk::call`]).
-pub(super) fn uses<'s>(term: &mut Term<&'s str>) -> Uses<'s> {
-    let mut walk = Walk::default();
+pub(super) fn uses<'s>(text: &'s str, term: &mut Term<&'s str>) -> Uses<'s> {
+    let mut walk = Walk { text, ..Walk::default() };
     walk.term(term);
     walk.uses
 }
 
 #[derive(Default)]
 struct Walk<'s> {
+    /// All of it, to tell lines.
+    text: &'s str,
     uses: Uses<'s>,
     filters: Vec<Local<'s>>,
     variables: Vec<&'s str>,
@@ -47,18 +49,27 @@ struct Local<'s> {
     arity: usize,
     /// Inside its own body, and with a parameter that is a filter.
     recursion_nests: bool,
+    /// The variable of which it is the other form: a parameter `$x` can be called as `x`, too.
+    variable: Option<&'s str>,
 }
 
 impl<'s> Walk<'s> {
     fn def(&mut self, def: &mut Def<&'s str>) {
         let takes_filters = def.args.iter().any(|parameter| !is_variable(parameter));
-        self.filters.push(Local { name: def.name, arity: def.args.len(), recursion_nests: takes_filters });
+        self.filters.push(Local {
+            name: def.name,
+            arity: def.args.len(),
+            recursion_nests: takes_filters,
+            variable: None,
+        });
         let (filters, variables) = (self.filters.len(), self.variables.len());
         for parameter in &def.args {
             if is_variable(parameter) {
                 self.variables.push(parameter);
+                let name = &parameter[1..];
+                self.filters.push(Local { name, arity: 0, recursion_nests: false, variable: Some(parameter) });
             } else {
-                self.filters.push(Local { name: parameter, arity: 0, recursion_nests: false });
+                self.filters.push(Local { name: parameter, arity: 0, recursion_nests: false, variable: None });
             }
         }
         self.term(&mut def.body);
@@ -117,6 +128,10 @@ impl<'s> Walk<'s> {
                 self.filters.truncate(filters);
             }
             Term::Call(..) => self.call(term),
+            Term::Var(name) if *name == "$__loc__" => {
+                *term = self.line(name);
+                self.use_filter("tonumber", 0);
+            }
             Term::Var(name) => {
                 if self.use_variable(name) {
                     self.uses.secrets.whole = true;
@@ -147,8 +162,23 @@ impl<'s> Walk<'s> {
                 let call = std::mem::take(term);
                 *term = Term::BinOp(Box::new(call), BinaryOp::Pipe(None), Box::new(Term::Id));
             }
+            Some(Local { variable: Some(variable), .. }) => *term = Term::Var(variable),
             Some(_) => {}
         }
+    }
+
+    /// `$__loc__`: the line of the text on which it stands.
+    fn line(&self, name: &str) -> Term<&'s str> {
+        let at = jaq_core::load::span(self.text, name).start;
+        let line = 1 + self.text[..at].bytes().filter(|byte| *byte == b'\n').count();
+        let digits: Vec<_> = line.to_string().chars().map(StrPart::Char).collect();
+        let number = Term::BinOp(
+            Box::new(Term::Str(None, digits)),
+            BinaryOp::Pipe(None),
+            Box::new(Term::Call("tonumber", Vec::new())),
+        );
+        let text = |text| Term::Str(None, vec![StrPart::Str(text)]);
+        Term::Obj(vec![(text("file"), Some(text("<top-level>"))), (text("line"), Some(number))])
     }
 
     /// `{$x}` is `{x: $x}`.
@@ -164,7 +194,9 @@ impl<'s> Walk<'s> {
 
     /// What a path begins with; a secret that is named right there is noted by its name.
     fn path_root(&mut self, root: &mut Term<&'s str>, first: Option<&Part<Term<&'s str>>>) {
-        if let Term::Var(variable) = root {
+        if let Term::Var(variable) = root
+            && *variable != "$__loc__"
+        {
             let secrets = self.use_variable(variable);
             match first {
                 Some(Part::Index(Term::Str(None, parts))) if secrets => match parts.as_slice() {

@@ -3,6 +3,7 @@
 use super::check::{self, Uses};
 use super::library::{self, Jq, Program};
 use super::meter;
+use super::rewrite;
 use super::val::V;
 use super::{ExprError, Scope, SecretUse, text};
 use crate::diagnostic::{Diagnostic, Diagnostics, Span, nearest};
@@ -37,6 +38,8 @@ const MAIN: &str = "!main";
 
 pub(super) fn compile(text: &str, scope: &Scope, span: Span, limits: &Limits) -> Result<Compiled, Diagnostics> {
     check_size(text, span, limits)?;
+    let joined = text::joined_surrogates(text);
+    let text = &*joined;
     let tokens = Lexer::new(text).lex().map_err(|errors| lex_errors(&errors, text, span))?;
     let count = count_tokens(&tokens);
     if count > limits.expression_tokens_max {
@@ -52,7 +55,8 @@ pub(super) fn compile(text: &str, scope: &Scope, span: Span, limits: &Limits) ->
         });
         found.collect::<Diagnostics>()
     })?;
-    let uses = check::uses(&mut term);
+    rewrite::rewrite(&mut term);
+    let uses = check::uses(text, &mut term);
     let mut found = Diagnostics::new();
     check_calls(&uses, span, &mut found);
     check_variables(&uses, scope, span, &mut found);
@@ -179,7 +183,6 @@ fn check_variables(uses: &Uses<'_>, scope: &Scope, span: Span, found: &mut Diagn
         }
         let hint = match (name, nearest(name, scope.names())) {
             ("ENV" | "__prog_args", _) => "the environment is out of reach: use the input or a secret".to_owned(),
-            ("__loc__", _) => "positions are not known in expressions".to_owned(),
             (_, Some(near)) => format!("did you mean `${near}`?"),
             (_, None) => {
                 let given: Vec<String> = scope.names().map(|name| format!("${name}")).collect();
@@ -263,7 +266,7 @@ fn follow(root: &Value, keys: &[Box<str>]) -> Result<Value, ExprError> {
             },
             other => {
                 let kind = value::type_name(other);
-                return Err(ExprError::Failed(format!("Cannot index {kind} with \"{key}\"")));
+                return Err(ExprError::Failed(format!("Cannot index {kind} with string \"{key}\"")));
             }
         }
     }

@@ -4,6 +4,7 @@
 use super::check;
 use super::meter;
 use super::natives;
+use super::rewrite;
 use super::val::V;
 use jaq_core::Lut;
 use jaq_core::data::{DataT, HasLut};
@@ -33,7 +34,7 @@ impl<'a> HasLut<'a, Jq> for Program<'a> {
 }
 
 /// What jq or jaq has and an expression has not, and what to do instead.
-const REFUSED: [(&str, &str); 19] = [
+const REFUSED: [(&str, &str); 20] = [
     ("env", "the environment is out of reach: put the value into the input or a secret"),
     ("input", "there is one input only: `.`"),
     ("inputs", "there is one input only: `.`"),
@@ -44,6 +45,7 @@ const REFUSED: [(&str, &str); 19] = [
     ("halt_error", "use a `raise` task, or `error`"),
     ("debug", "there is no debug output: use `output.as` or `export` to see a value"),
     ("stderr", "there is no standard error: use `output.as` or `export` to see a value"),
+    ("builtins", "the names of filters are no data"),
     ("debug_empty", "there is no debug output"),
     ("stderr_empty", "there is no standard error"),
     ("input_filename", "there are no files"),
@@ -137,7 +139,8 @@ impl Library {
 
 /// Whether a text may call such a filter.
 pub(super) fn knows(name: &str, parameters: usize) -> bool {
-    is_offered(name) && LIBRARY.by_signature.contains_key(&(name.to_owned(), parameters))
+    (is_offered(name) || rewrite::CALLED.contains(&name))
+        && LIBRARY.by_signature.contains_key(&(name.to_owned(), parameters))
 }
 
 /// The names of all filters that a text may call, and with how many parameters.

@@ -1,9 +1,9 @@
 //! Filters of jq that are written in Rust: those that jaq has only for its own value type, and those that it lacks.
 
 use super::library::Jq;
-use super::meter;
 use super::val::{Error, V};
 use super::walk::compare;
+use super::{meter, order, regex, texts};
 use crate::limits::Limits;
 use crate::value::{self, Value};
 use jaq_core::box_iter::box_once;
@@ -24,18 +24,35 @@ pub(super) fn all() -> Vec<Filter<RunPtr<Jq>>> {
         ("type", v(0), |cv| once(Ok(V::word(cv.1.kind())))),
         ("nan", v(0), |_| once(Ok(V::float(f64::NAN)))),
         ("infinite", v(0), |_| once(Ok(V::float(f64::INFINITY)))),
-        ("isnan", v(0), |cv| once(float(&cv.1).map(|number| number.is_nan().into()))),
-        ("isinfinite", v(0), |cv| once(float(&cv.1).map(|number| number.is_infinite().into()))),
-        ("isnormal", v(0), |cv| once(float(&cv.1).map(|number| number.is_normal().into()))),
+        ("isnan", v(0), |cv| once(Ok(value::as_f64(&cv.1.v).is_some_and(f64::is_nan).into()))),
+        ("isinfinite", v(0), |cv| once(Ok(value::as_f64(&cv.1.v).is_some_and(f64::is_infinite).into()))),
+        ("isnormal", v(0), |cv| once(Ok(value::as_f64(&cv.1.v).is_some_and(f64::is_normal).into()))),
         ("tonumber", v(0), |cv| once(to_number(cv.1))),
         ("ltrimstr", v(1), |cv| with(cv, |text, prefix| trimmed(text, prefix, |t, p| t.strip_prefix(p)))),
         ("rtrimstr", v(1), |cv| with(cv, |text, suffix| trimmed(text, suffix, |t, s| t.strip_suffix(s)))),
-        ("_pay_regex", v(1), |cv| with(cv, pay_regex)),
-        ("escape_html", v(0), |cv| once(text(&cv.1).map(|text| V::text(escaped_html(text))))),
-        ("escape_csv", v(0), |cv| once(csv_cell(&cv.1))),
-        ("escape_tsv", v(0), |cv| once(tsv_cell(&cv.1))),
-        ("encode_base32", v(0), |cv| once(text(&cv.1).map(|text| V::text(base32(text.as_bytes()))))),
-        ("decode_base32", v(0), |cv| once(decode_base32(&cv.1))),
+        ("startswith", v(1), |cv| with(cv, texts::starts_with)),
+        ("endswith", v(1), |cv| with(cv, texts::ends_with)),
+        ("utf8bytelength", v(0), |cv| once(texts::utf8_byte_length(&cv.1))),
+        ("explode", v(0), |cv| once(texts::explode(&cv.1))),
+        ("implode", v(0), |cv| once(texts::implode(&cv.1))),
+        ("ascii_downcase", v(0), |cv| once(texts::ascii_cased(&cv.1, str::to_ascii_lowercase))),
+        ("ascii_upcase", v(0), |cv| once(texts::ascii_cased(&cv.1, str::to_ascii_uppercase))),
+        ("escape_html", v(0), |cv| once(texts::escaped_html(&cv.1))),
+        ("escape_csv", v(0), |cv| once(texts::csv_cell(&cv.1))),
+        ("escape_tsv", v(0), |cv| once(texts::tsv_cell(&cv.1))),
+        ("decode_base64", v(0), |cv| once(texts::decode_base64(&cv.1))),
+        ("encode_base32", v(0), |cv| once(texts::encode_base32(&cv.1))),
+        ("decode_base32", v(0), |cv| once(texts::decode_base32(&cv.1))),
+        ("_refuse", v(1), |cv| with(cv, texts::refuse)),
+        ("_match", v(1), |cv| with(cv, regex::matches)),
+        ("sort", v(0), |cv| once(order::sort(&cv.1))),
+        ("reverse", v(0), |cv| once(order::reverse(&cv.1))),
+        ("min", v(0), |cv| once(order::min_by(&cv.1, &cv.1))),
+        ("max", v(0), |cv| once(order::max_by(&cv.1, &cv.1))),
+        ("_sort_by", v(1), |cv| with(cv, order::sort_by)),
+        ("_group_by", v(1), |cv| with(cv, order::group_by)),
+        ("_min_by", v(1), |cv| with(cv, order::min_by)),
+        ("_max_by", v(1), |cv| with(cv, order::max_by)),
     ]
 }
 
@@ -48,26 +65,30 @@ fn with<'a>(mut cv: Cv<'a, Jq>, f: fn(&V, &V) -> ValR<V>) -> ValXs<'a, V> {
     once(f(&cv.1, &argument))
 }
 
-fn text(v: &V) -> Result<&str, Error> {
+pub(super) fn text(v: &V) -> Result<&str, Error> {
     let text = v.as_text().and_then(|text| std::str::from_utf8(text).ok());
     meter::charge(text.map_or(0, |text| text.len() / 16));
     text.ok_or_else(|| Error::str(format_args!("{} is not a string", v.described())))
 }
 
-fn float(v: &V) -> Result<f64, Error> {
-    value::as_f64(&v.v).ok_or_else(|| Error::str(format_args!("{} number required", v.described())))
-}
-
 fn from_json(v: &V) -> ValR<V> {
-    let text = text(v)?;
+    let Ok(text) = text(v) else {
+        return Err(Error::str(format_args!("{} only strings can be parsed", v.described())));
+    };
     // As deep as any JSON that comes in; the size is paid for.
     let limits = Limits { payload_bytes_max: usize::MAX, ..Limits::default() };
     meter::build(text.len().saturating_mul(2));
     match value::parse_json(text.as_bytes(), &limits) {
         Ok(value) => Ok(V::incoming(value, limits.json_depth_max)),
         Err(_) if text.trim() == "nan" => Ok(V::float(f64::NAN)),
-        Err(why) => Err(Error::str(format_args!("{why} (while parsing '{}')", V::text(text.to_owned())))),
+        Err(why) => Err(Error::str(format_args!("{why} (while parsing '{}')", excerpt(text)))),
     }
+}
+
+/// The beginning of a text, for messages.
+fn excerpt(text: &str) -> &str {
+    const CHARS_MAX: usize = 60;
+    text.char_indices().nth(CHARS_MAX).map_or(text, |(end, _)| &text[..end])
 }
 
 fn length(v: &V) -> ValR<V> {
@@ -120,16 +141,8 @@ fn holds(a: &Value, b: &Value) -> bool {
 pub(super) fn indices(whole: &V, part: &V) -> ValR<V> {
     match (&whole.v, &part.v) {
         (Value::Null, _) => Ok(V::NULL),
-        (Value::TStr(_), Value::TStr(_)) => {
-            let (whole, part) = (text(whole)?, text(part)?);
-            if part.is_empty() {
-                return Ok(V::NULL);
-            }
-            let positions = whole.char_indices().enumerate();
-            let found = positions.filter(|(_, (byte, _))| whole.as_bytes()[*byte..].starts_with(part.as_bytes()));
-            Ok(V::array(found.map(|(at, _)| V::from(at))))
-        }
-        (Value::Arr(_), Value::Arr(part)) if part.is_empty() => Ok(V::NULL),
+        (Value::TStr(_), Value::TStr(_)) => Ok(texts::positions(text(whole)?, text(part)?)),
+        (Value::Arr(_), Value::Arr(part)) if part.is_empty() => Ok(V::array([])),
         (Value::Arr(items), Value::Arr(part)) => {
             let same = |window: &[Value]| window.iter().zip(part.iter()).all(|(a, b)| compare(a, b).is_eq());
             let found = items.windows(part.len()).enumerate().filter(|(_, window)| same(window));
@@ -139,7 +152,7 @@ pub(super) fn indices(whole: &V, part: &V) -> ValR<V> {
             let found = items.iter().enumerate().filter(|(_, item)| compare(item, part).is_eq());
             Ok(V::array(found.map(|(at, _)| V::from(at))))
         }
-        _ => Err(Error::str(format_args!("Cannot determine indices of {} in {}", part.kind(), whole.kind()))),
+        _ => jaq_core::ValT::index(whole.clone(), part),
     }
 }
 
@@ -160,7 +173,10 @@ fn delpaths(v: &V, paths: &V) -> ValR<V> {
     list.sort_by(|a, b| compare(a, b));
     let mut whole = v.clone();
     for path in list.into_iter().rev() {
-        let Value::Arr(path) = path else { return Err(Error::str("Path must be specified as an array")) };
+        let Value::Arr(path) = path else {
+            let kind = paths.child(path.clone()).kind();
+            return Err(Error::str(format_args!("Path must be specified as array, not {kind}")));
+        };
         let path: Vec<V> = path.iter().map(|key| paths.child(key.clone())).collect();
         whole = delete(whole, &path)?;
     }
@@ -178,7 +194,9 @@ fn delete(v: V, path: &[V]) -> ValR<V> {
     let present = match (&v.v, &key.v) {
         (Value::Obj(_), Value::TStr(_)) => has(&v, key)?.as_bool(),
         (Value::Arr(_), Value::Num(_) | Value::Obj(_)) => true,
-        _ => return Err(Error::str(format_args!("Cannot delete field at {} index of {}", key.kind(), v.kind()))),
+        (Value::Obj(_), _) => return Err(Error::str(format_args!("Cannot delete {} field of object", key.kind()))),
+        (Value::Arr(_), _) => return Err(Error::str(format_args!("Cannot delete {} element of array", key.kind()))),
+        _ => return Err(Error::str(format_args!("Cannot delete fields from {}", v.kind()))),
     };
     if !present {
         return Ok(v);
@@ -194,15 +212,40 @@ fn delete(v: V, path: &[V]) -> ValR<V> {
     changed.map_err(|exception| exception.get_err().unwrap_or_else(|_| Error::str("delpaths failed")))
 }
 
+/// As jq's parser says it, which stops behind the first word.
+fn no_number(text: &str) -> Error {
+    let shown = excerpt(text);
+    let start = text.len() - text.trim_start().len();
+    match text[start..].find(char::is_whitespace) {
+        Some(end) => {
+            let column = start + end + 1;
+            Error::str(format_args!("Invalid numeric literal at line 1, column {column} (while parsing '{shown}')"))
+        }
+        None => {
+            let column = text.len();
+            Error::str(format_args!(
+                "Invalid numeric literal at EOF at line 1, column {column} (while parsing '{shown}')"
+            ))
+        }
+    }
+}
+
 fn to_number(v: V) -> ValR<V> {
     match &v.v {
         Value::Num(_) => Ok(v),
         Value::TStr(_) => {
-            let text = text(&v)?.trim();
-            let plain = !text.starts_with('+') && text.bytes().all(|b| b.is_ascii_digit() || b".-+eE".contains(&b));
-            match text.parse::<f64>() {
-                Ok(_) if plain => jaq_core::ValT::from_num(text),
-                _ => Err(Error::str(format_args!("Cannot use {} as a number", v.described()))),
+            let whole = text(&v)?;
+            let trimmed = whole.trim();
+            let digits = trimmed.strip_prefix('+').unwrap_or(trimmed);
+            match (trimmed, digits.parse::<f64>()) {
+                ("nan", _) => Ok(V::float(f64::NAN)),
+                ("Infinity", _) => Ok(V::float(f64::INFINITY)),
+                ("-Infinity", _) => Ok(V::float(f64::NEG_INFINITY)),
+                ("", _) => Err(Error::str(format_args!("Expected JSON value (while parsing '{whole}')"))),
+                (_, Ok(_)) if digits.bytes().all(|b| b.is_ascii_digit() || b".-+eE".contains(&b)) => {
+                    jaq_core::ValT::from_num(digits)
+                }
+                _ => Err(no_number(whole)),
             }
         }
         _ => Err(Error::str(format_args!("{} cannot be parsed as a number", v.described()))),
@@ -213,90 +256,4 @@ fn to_number(v: V) -> ValR<V> {
 fn trimmed(v: &V, part: &V, strip: for<'t> fn(&'t str, &str) -> Option<&'t str>) -> ValR<V> {
     let (Ok(whole), Ok(part)) = (text(v), text(part)) else { return Ok(v.clone()) };
     Ok(strip(whole, part).map_or_else(|| v.clone(), |rest| V::text(rest.to_owned())))
-}
-
-/// The engine for regular expressions takes time by the length of the text and the size of the compiled expression, and
-/// counts no steps: they are paid for here.
-fn pay_regex(v: &V, regex: &V) -> ValR<V> {
-    /// What the engine allows is about this many states.
-    const STATES_MAX: usize = 200_000;
-    /// So many states are passed in the time of one step.
-    const STATES_PER_STEP: usize = 8;
-    let regex = text(regex)?;
-    // Repetitions like `{100}` multiply what they stand behind.
-    let repeated = |count: usize, part: &str| {
-        let digits = part.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse::<usize>().ok());
-        count.saturating_mul(digits.max().unwrap_or(1).max(1)).min(STATES_MAX)
-    };
-    let states = regex.split('{').skip(1).fold(regex.len() + 1, repeated);
-    meter::charge(states.saturating_mul(text(v)?.len() + 1) / STATES_PER_STEP);
-    Ok(V::NULL)
-}
-
-fn escaped_html(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '&' => out.push_str("&amp;"),
-            '\'' => out.push_str("&#39;"),
-            '"' => out.push_str("&quot;"),
-            c => out.push(c),
-        }
-    }
-    out
-}
-
-fn csv_cell(v: &V) -> ValR<V> {
-    match &v.v {
-        Value::Null => Ok(V::word("")),
-        Value::Bool(_) | Value::Num(_) => Ok(V::text(v.to_json())),
-        Value::TStr(_) => Ok(V::text(format!("\"{}\"", text(v)?.replace('"', "\"\"")))),
-        _ => Err(Error::str(format_args!("{} is not valid in a csv row", v.described()))),
-    }
-}
-
-fn tsv_cell(v: &V) -> ValR<V> {
-    match &v.v {
-        Value::Null => Ok(V::word("")),
-        Value::Bool(_) | Value::Num(_) => Ok(V::text(v.to_json())),
-        Value::TStr(_) => {
-            let escaped = text(v)?.replace('\\', "\\\\").replace('\t', "\\t").replace('\n', "\\n").replace('\r', "\\r");
-            Ok(V::text(escaped))
-        }
-        _ => Err(Error::str(format_args!("{} is not valid in a tsv row", v.described()))),
-    }
-}
-
-const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
-
-fn base32(bytes: &[u8]) -> String {
-    let mut out = String::new();
-    for chunk in bytes.chunks(5) {
-        let mut block = [0_u8; 5];
-        block[..chunk.len()].copy_from_slice(chunk);
-        let bits = block.iter().fold(0_u64, |bits, byte| bits << 8 | u64::from(*byte));
-        let used = (chunk.len() * 8).div_ceil(5);
-        for at in 0..8 {
-            let five = (bits >> (35 - at * 5) & 31) as usize;
-            out.push(if at < used { BASE32[five] as char } else { '=' });
-        }
-    }
-    out
-}
-
-fn decode_base32(v: &V) -> ValR<V> {
-    let broken = || Error::str(format_args!("{} is not valid base32 data", v.described()));
-    let (mut bits, mut count, mut out) = (0_u32, 0_u32, Vec::new());
-    for byte in text(v)?.trim_end_matches('=').bytes() {
-        let five = BASE32.iter().position(|letter| *letter == byte).ok_or_else(broken)?;
-        bits = (bits << 5 | five as u32) & 0xfff;
-        count += 5;
-        if count >= 8 {
-            count -= 8;
-            out.push((bits >> count) as u8);
-        }
-    }
-    Ok(V::text(String::from_utf8_lossy(&out).into_owned()))
 }

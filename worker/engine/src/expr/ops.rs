@@ -150,13 +150,13 @@ impl Mul for V {
     }
 }
 
-/// A string `times` over: null if not at all.
+/// A string `times` over: null if less than not at all.
 fn repeated(text: &V, times: f64) -> V {
-    if times.is_nan() || times <= 0.0 {
+    if times.is_nan() || times < 0.0 {
         return V::NULL;
     }
     // The cast saturates.
-    let times = (times as usize).max(1);
+    let times = times as usize;
     let text = text.as_text().unwrap_or_default();
     meter::build(text.len().saturating_mul(times));
     V::paid_text(text.repeat(times).into())
@@ -216,9 +216,9 @@ impl Rem for V {
     type Output = ValR<Self>;
     fn rem(self, other: Self) -> ValR<Self> {
         meter::step();
-        let Some((a, b)) = numbers(&self, &other) else { return refused(&self, &other, "divided") };
+        let Some((a, b)) = numbers(&self, &other) else { return refused(&self, &other, "divided (remainder)") };
         match (a.truncated(), b.truncated()) {
-            (Some(_), Some(0)) => refused(&self, &other, "divided because the divisor is zero"),
+            (Some(_), Some(0)) => refused(&self, &other, "divided (remainder) because the divisor is zero"),
             // As jq: the sign of the divisor does not matter.
             (Some(a), Some(b)) => Ok(V::wide(a % b.abs())),
             _ => Ok(V::float(f64::NAN)),
@@ -242,7 +242,7 @@ pub(super) fn slice_bounds(from: Option<&V>, upto: Option<&V>, len: usize) -> Re
     let bound = |at: Option<&V>, otherwise: usize, round: fn(f64) -> f64| match at.map(|at| &at.v) {
         None | Some(Value::Null) => Ok(otherwise),
         Some(at) => match value::as_f64(at) {
-            None => Err(Error::str("Start and end indices of an array slice must be numbers")),
+            None => Err(Error::str("Array/string slice indices must be integers")),
             Some(at) => {
                 let at = round(at);
                 let at = if at < 0.0 { at + len as f64 } else { at };

@@ -49,5 +49,6 @@ fn all(cases: &[(&str, &str, &str)]) {
 }
 
 mod jq;
+mod jq_table;
 mod limit;
 mod rules;

@@ -1,5 +1,7 @@
 //! `${ … }` in texts: whether a text is an expression, holds some, or is plain.
 
+use std::borrow::Cow;
+
 /// What a text is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Whole<'t> {
@@ -101,6 +103,37 @@ pub(super) fn end(text: &str) -> Option<usize> {
         at += 1;
     }
     None
+}
+
+/// The same with pairs of surrogates (`\ud83d\ude00`) as the character that they stand for: jaq does not know them.
+pub(super) fn joined_surrogates(text: &str) -> Cow<'_, str> {
+    /// Bytes of `\ud83d`.
+    const HALF_BYTES: usize = 6;
+    let half = |at: usize| {
+        let digits = text.get(at..at + HALF_BYTES)?.strip_prefix("\\u")?;
+        u16::from_str_radix(digits, 16).ok()
+    };
+    let mut joined = String::new();
+    let (mut copied, mut at) = (0, 0);
+    while let Some(found) = text[at..].find('\\') {
+        let start = at + found;
+        let pair = half(start).zip(half(start + HALF_BYTES));
+        match pair.and_then(|(high, low)| char::decode_utf16([high, low]).next()?.ok()) {
+            Some(c) if c.len_utf16() == 2 => {
+                joined.push_str(&text[copied..start]);
+                joined.push(c);
+                at = start + 2 * HALF_BYTES;
+                copied = at;
+            }
+            // Whatever is escaped is passed over, another backslash too.
+            _ => at = start + 1 + text[start + 1..].chars().next().map_or(0, char::len_utf8),
+        }
+    }
+    if copied == 0 {
+        return Cow::Borrowed(text);
+    }
+    joined.push_str(&text[copied..]);
+    Cow::Owned(joined)
 }
 
 /// The deepest nesting of brackets, and of strings with expressions inside; too high rather than too low.

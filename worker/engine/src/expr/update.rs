@@ -1,7 +1,7 @@
 //! jq 1.7.1's reading and changing of parts of values: what jaq calls with each path.
 //!
 //! Unlike jaq's own value: null becomes what a path needs, arrays grow, deleting keeps the order, numbers with a
-//! fraction index by their floor, only strings are keys.
+//! fraction index without it, only strings are keys.
 
 use super::meter;
 use super::ops::{pay_copy, slice_bounds};
@@ -20,9 +20,14 @@ type Items<T> = Box<dyn Iterator<Item = T>>;
 const INDEX_MAX: f64 = 536_870_911.0;
 
 fn not_indexable(v: &V, index: &V) -> Error {
+    /// Longer keys are not shown.
+    const KEY_BYTES_MAX: usize = 30;
     match index.as_text() {
-        Some(key) => Error::str(format_args!("Cannot index {} with \"{}\"", v.kind(), String::from_utf8_lossy(key))),
-        None => Error::str(format_args!("Cannot index {} with {}", v.kind(), index.kind())),
+        Some(key) if key.len() < KEY_BYTES_MAX => {
+            let key = String::from_utf8_lossy(key);
+            Error::str(format_args!("Cannot index {} with string \"{key}\"", v.kind()))
+        }
+        _ => Error::str(format_args!("Cannot index {} with {}", v.kind(), index.kind())),
     }
 }
 
@@ -32,7 +37,7 @@ fn not_iterable(v: &V) -> Error {
 
 /// A position from the front; `None` is before the front or NaN.
 fn position(index: f64, len: usize) -> Option<usize> {
-    let index = index.floor();
+    let index = index.trunc();
     let index = if index < 0.0 { index + len as f64 } else { index };
     // The cast saturates.
     (index >= 0.0).then_some(index as usize)
@@ -108,11 +113,8 @@ impl jaq_core::ValT for V {
                 let at = value::as_f64(&index.v).and_then(|at| position(at, items.len()));
                 Ok(at.and_then(|at| items.get(at)).map_or(Self::NULL, |item| self.child(item.clone())))
             }
-            (Value::Null, Value::TStr(_) | Value::Num(_) | Value::Null) => Ok(self.null_below()),
-            (Value::Arr(_), Value::Arr(part)) => match part.is_empty() {
-                true => Ok(Self::NULL),
-                false => super::natives::indices(&self, index),
-            },
+            (Value::Null, Value::TStr(_) | Value::Num(_)) => Ok(self.null_below()),
+            (Value::Arr(_), Value::Arr(_)) => super::natives::indices(&self, index),
             _ => Err(not_indexable(&self, index)),
         }
     }

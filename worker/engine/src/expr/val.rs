@@ -3,7 +3,7 @@
 //! `bytes` and `depth` are upper bounds: taking a child out keeps its parent's. Only where a bound exceeds a limit is
 //! the value measured. Values that come in count as small: they obey the limits already.
 
-use super::walk::{all_finite, compare, measured_depth, write};
+use super::walk::{all_finite, compare, compare_as_jq, measured_depth, write};
 use super::{LimitHit, meter};
 use crate::value::{self, Num, Value, whole};
 use bytes::Bytes;
@@ -252,8 +252,8 @@ pub(super) fn is_container(v: &Value) -> bool {
 
 impl PartialEq for V {
     fn eq(&self, other: &Self) -> bool {
-        // NaN equals nothing; `compare` has it equal to itself, so that sorting has a total order.
-        !is_nan(&self.v) && compare(&self.v, &other.v).is_eq()
+        // NaN equals nothing, not even inside of arrays.
+        compare_as_jq(&self.v, &other.v).is_eq()
     }
 }
 
@@ -263,10 +263,7 @@ impl Eq for V {}
 #[allow(clippy::non_canonical_partial_ord_impl)]
 impl PartialOrd for V {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        if is_nan(&self.v) && is_nan(&other.v) {
-            return Some(Ordering::Less);
-        }
-        Some(compare(&self.v, &other.v))
+        Some(compare_as_jq(&self.v, &other.v))
     }
 }
 
@@ -274,10 +271,6 @@ impl Ord for V {
     fn cmp(&self, other: &Self) -> Ordering {
         compare(&self.v, &other.v)
     }
-}
-
-fn is_nan(v: &Value) -> bool {
-    matches!(v, Value::Num(Num::Float(number)) if number.is_nan())
 }
 
 impl fmt::Display for V {
@@ -343,7 +336,7 @@ pub(super) fn object(entries: impl IntoIterator<Item = (V, V)>) -> ValR<V> {
     let mut map = value::Map::default();
     for (key, item) in entries {
         if key.as_text().is_none() {
-            return Err(Error::str(format_args!("Object keys must be strings, not {}", key.described())));
+            return Err(Error::str(format_args!("Cannot use {} as object key", key.described())));
         }
         map.insert(made.add(key), made.add(item));
     }

@@ -69,19 +69,29 @@ pub(super) fn write(v: &Value, bytes_max: usize, out: &mut Vec<u8>) -> Result<()
     if out.len() > bytes_max { Err(TooLong) } else { Ok(()) }
 }
 
-/// jq's order of values. Takes steps: shared values can be far bigger than they are in memory.
+/// A total order of values, for sorting: NaN equals itself.
 pub(super) fn compare(a: &Value, b: &Value) -> Ordering {
+    compare_with(a, b, Ordering::Equal)
+}
+
+/// jq's order of values: NaN is less than itself.
+pub(super) fn compare_as_jq(a: &Value, b: &Value) -> Ordering {
+    compare_with(a, b, Ordering::Less)
+}
+
+/// Takes steps: shared values can be far bigger than they are in memory.
+fn compare_with(a: &Value, b: &Value, nans: Ordering) -> Ordering {
     meter::step();
     match (a, b) {
         (Value::Arr(a), Value::Arr(b)) => {
-            if Arc::ptr_eq(a, b) {
+            if Arc::ptr_eq(a, b) && nans.is_eq() {
                 return Ordering::Equal;
             }
-            let first = a.iter().zip(b.iter()).map(|(a, b)| compare(a, b)).find(|order| order.is_ne());
+            let first = a.iter().zip(b.iter()).map(|(a, b)| compare_with(a, b, nans)).find(|order| order.is_ne());
             first.unwrap_or_else(|| a.len().cmp(&b.len()))
         }
         (Value::Obj(a), Value::Obj(b)) => {
-            if Arc::ptr_eq(a, b) {
+            if Arc::ptr_eq(a, b) && nans.is_eq() {
                 return Ordering::Equal;
             }
             let sorted = |map: &value::Map| {
@@ -92,11 +102,11 @@ pub(super) fn compare(a: &Value, b: &Value) -> Ordering {
             };
             let keys = (sorted(a), sorted(b));
             keys.0.cmp(&keys.1).then_with(|| {
-                let pairs = keys.0.iter().map(|key| compare(&a[key], &b[key]));
+                let pairs = keys.0.iter().map(|key| compare_with(&a[key], &b[key], nans));
                 pairs.into_iter().find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
             })
         }
-        (Value::Num(Num::Float(a)), Value::Num(Num::Float(b))) if a.is_nan() && b.is_nan() => Ordering::Equal,
+        (Value::Num(Num::Float(a)), Value::Num(Num::Float(b))) if a.is_nan() && b.is_nan() => nans,
         (Value::TStr(text), Value::TStr(_)) => {
             meter::charge(text.len() / 64);
             a.cmp(b)

@@ -15,7 +15,6 @@ fn endless_filters_are_stopped() {
         "def f: f; f",
         "def f: f, f; [f]",
         "[range(1e9)]",
-        "[range(0; 1; 0)]",
         "last(range(1e18))",
         "[repeat(1)]",
         "last(repeat(1))",
