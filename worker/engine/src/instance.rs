@@ -3,15 +3,18 @@
 //! It is plain data: a tree of frames, one per live task run, and what belongs to the run as a whole. Bookmarks,
 //! timers and effects are no second list beside the frames: [`Instance::projection`] computes them from the frames.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use bytes::Bytes;
 use flagstop_schemas::{Hash16, InstanceId};
 
-use crate::api::{Effect, Env, Phase, Projection, Reference, Value, WaitReason};
-use crate::machine::frame::Frames;
+use crate::api::{ChildOutcome, Effect, EffectOutcome, Env, Phase, Projection, Reference, Timer, Value, WaitReason};
+use crate::machine::answered::Answered;
+use crate::machine::fault;
+use crate::machine::frame::{Deadline, Frame, Run};
+use crate::machine::frames::Frames;
 use crate::machine::look::Look;
-use crate::plan::{Plan, TaskIndex};
+use crate::plan::{BlockKind, Plan};
 use crate::problem::Problem;
 use crate::snapshot::{self, Reader, SnapshotError, Stored, Writer};
 
@@ -25,6 +28,10 @@ pub struct Instance {
     pub(crate) phase: Phase,
     pub(crate) business_key: Option<String>,
     pub(crate) started_us: i64,
+    /// When the workflow's timeout cuts it.
+    pub(crate) timeout: Option<Deadline>,
+    /// How many workflows stand above it.
+    pub(crate) depth: u32,
     /// The last status event's number.
     pub(crate) sequence: u64,
     /// The next frame's number. Numbers are never used twice, and a child's is above its parent's.
@@ -38,8 +45,37 @@ pub struct Instance {
     pub(crate) frames: Frames,
     /// The events that it consumed last, by `source` and `id`: the oldest first.
     pub(crate) heard: VecDeque<Hash16>,
-    /// How many attempts of a task's effect got an answer, by task and iteration path (D4).
-    pub(crate) answered: BTreeMap<(u32, Vec<u32>), u32>,
+    /// How many attempts of a task's effect got an answer (D4).
+    pub(crate) answered: Answered,
+    /// The results that came while it was suspended, by slot, in their order.
+    pub(crate) kept: VecDeque<(i64, Kept)>,
+    /// Tasks entered since something came from outside.
+    pub(crate) steps_since_wait: u64,
+    /// Where a retry of the faulted instance goes on. Its frames are then as they were when the fault began.
+    pub(crate) go_on_at: GoOnAt,
+    /// Follows from the frames: not in the snapshot.
+    pub(crate) effects_in_flight: usize,
+}
+
+/// A result that came while the instance was suspended.
+#[derive(Debug, Clone)]
+pub(crate) enum Kept {
+    Effect(EffectOutcome),
+    Child(ChildOutcome),
+}
+
+/// Where a faulted instance goes on.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum GoOnAt {
+    /// It has not faulted.
+    #[default]
+    Nothing,
+    /// Before the first task.
+    Start,
+    /// At this run, which is still to be entered.
+    Task(Run),
+    /// After the last task, which gave this.
+    End(Value),
 }
 
 impl Instance {
@@ -53,6 +89,8 @@ impl Instance {
             phase: Phase::Pending,
             business_key: None,
             started_us: 0,
+            timeout: None,
+            depth: 0,
             sequence: 0,
             next_run: 1,
             input: Value::Null,
@@ -61,7 +99,11 @@ impl Instance {
             error: None,
             frames: Frames::default(),
             heard: VecDeque::new(),
-            answered: BTreeMap::new(),
+            answered: Answered::default(),
+            kept: VecDeque::new(),
+            steps_since_wait: 0,
+            go_on_at: GoOnAt::Nothing,
+            effects_in_flight: 0,
         }
     }
 
@@ -129,12 +171,23 @@ impl Instance {
         for (look, kind, memory) in self.live(plan) {
             kind.project(memory, &look, &mut projection);
         }
+        let due = |deadline: Deadline, slot| Timer { due_us: deadline.due_us, slot };
+        projection.timers.extend(self.timeout.map(|timeout| due(timeout, slot(0, fault::TIMEOUT_PART))));
+        let of_tasks = self.frames.iter().filter_map(|frame| Some((frame.timeout?, frame.run)));
+        projection.timers.extend(of_tasks.map(|(timeout, run)| due(timeout, slot(run, fault::TIMEOUT_PART))));
         if self.phase == Phase::Suspended {
+            projection.bookmarks.clear();
             projection.timers.clear();
+        }
+        let is_kept = |slot: i64| self.kept.iter().any(|(kept, _)| *kept == slot);
+        if !self.kept.is_empty() {
+            projection.effects.retain(|(slot, _)| !is_kept(*slot));
+            projection.children.retain(|(slot, _)| !is_kept(*slot));
         }
         projection.bookmarks.sort_unstable();
         projection.timers.sort_unstable();
         projection.effects.sort_unstable();
+        projection.children.sort_unstable();
         projection
     }
 
@@ -161,17 +214,12 @@ impl Instance {
     #[must_use]
     pub fn effect(&self, plan: &Plan, slot: i64, env: &Env<'_>) -> Option<Effect> {
         let (run, _) = slot_parts(slot)?;
-        let frame = self.frames.get(run)?;
-        let memory = frame.memory.as_ref()?;
+        let frame = self.frames.get(run).filter(|_| !self.phase.has_ended())?;
+        let memory = frame.memory()?;
         let task = plan.task(frame.task);
         let look = Look::of_frame(plan, self, frame);
         let request = task.kind.render(memory, &look, env)?.ok()?;
-        Some(Effect {
-            slot,
-            pointer: task.pointer.clone(),
-            idempotency_key: self.idempotency_key(plan, frame.task, &[]),
-            request,
-        })
+        Some(Effect { slot, pointer: task.pointer.clone(), idempotency_key: self.idempotency_key(plan, run), request })
     }
 
     /// The tasks from the outermost to the one that a slot belongs to, by their place in the text: compared with those of
@@ -184,21 +232,61 @@ impl Instance {
         place
     }
 
-    /// `<instance>:<pointer>:<iteration path and number of answered attempts>` (D4).
-    pub(crate) fn idempotency_key(&self, plan: &Plan, task: TaskIndex, path: &[u32]) -> String {
+    /// `<instance>:<pointer>:<run>` (D4).
+    pub(crate) fn idempotency_key(&self, plan: &Plan, run: Run) -> String {
+        let pointer = self.frames.get(run).map_or("", |frame| &plan.task(frame.task).pointer);
+        format!("{}:{pointer}:{}", self.id, self.run_key(plan, run))
+    }
+
+    /// Which of its task's runs this is: the path to it and the number of answered attempts (D4).
+    pub(crate) fn run_key(&self, plan: &Plan, run: Run) -> String {
         use std::fmt::Write;
-        let answered = self.answered.get(&(task.0, path.to_vec())).copied().unwrap_or(0);
-        let mut key = format!("{}:{}:", self.id, plan.task(task).pointer);
-        for index in path {
-            let _ = write!(key, "{index}.");
+        let path = self.run_path(plan, run);
+        let answered = self.frames.get(run).map_or(0, |frame| self.answered.get(frame.task, &path));
+        let mut key = String::new();
+        for component in path {
+            // Writing to a string cannot fail.
+            let _ = write!(key, "{component}.");
         }
         let _ = write!(key, "{answered}");
         key
     }
 
+    /// The rounds of the loops around a run, from the outside in.
+    pub(crate) fn rounds(&self, plan: &Plan, run: Run) -> Vec<u32> {
+        let round = |frame: &Frame| plan.task(frame.task).kind.iteration(frame.memory()?);
+        let mut rounds: Vec<u32> = self.frames.path(run).skip(1).filter_map(round).collect();
+        rounds.reverse();
+        rounds
+    }
+
+    /// What tells the runs of one task apart: rounds of loops, and the callers of tasks that several call.
+    pub(crate) fn run_path(&self, plan: &Plan, run: Run) -> Vec<u32> {
+        let mut path = Vec::new();
+        let (inner, outer) = (self.frames.path(run), self.frames.path(run).skip(1));
+        for (inner, outer) in inner.zip(outer) {
+            let kind = &plan.task(outer.task).kind;
+            path.extend(outer.memory().and_then(|memory| kind.iteration(memory)));
+            if kind.hides_locals() || plan.block_of(inner.task).kind == BlockKind::Extension {
+                path.push(outer.task.0);
+            }
+        }
+        path.reverse();
+        path
+    }
+
+    /// `$context` as a run sees it: within a branch that has exported, the branch's own.
+    pub(crate) fn context_of(&self, frame: &Frame) -> &Value {
+        let branch = match frame.lane {
+            Some(_) => self.frames.path(frame.run).find_map(|frame| frame.context.as_ref()),
+            None => None,
+        };
+        branch.unwrap_or(&self.context)
+    }
+
     fn live<'a>(&'a self, plan: &'a Plan) -> impl Iterator<Item = Live<'a>> {
         self.frames.iter().filter_map(move |frame| {
-            let memory = frame.memory.as_ref()?;
+            let memory = frame.memory()?;
             Some((Look::of_frame(plan, self, frame), &plan.task(frame.task).kind, memory))
         })
     }
@@ -226,6 +314,8 @@ impl Instance {
         to.byte(self.phase as u8);
         self.business_key.write(to);
         self.started_us.write(to);
+        self.timeout.write(to);
+        self.depth.write(to);
         self.sequence.write(to);
         self.next_run.write(to);
         self.input.write(to);
@@ -236,6 +326,10 @@ impl Instance {
         to.number(self.heard.len() as u64);
         self.heard.iter().for_each(|key| key.write(to));
         self.answered.write(to);
+        to.number(self.kept.len() as u64);
+        self.kept.iter().for_each(|kept| kept.write(to));
+        self.steps_since_wait.write(to);
+        self.go_on_at.write(to);
     }
 
     fn read(plan: &Plan, from: &mut Reader<'_>) -> Result<Self, SnapshotError> {
@@ -244,7 +338,7 @@ impl Instance {
         if fingerprint != plan.fingerprint() {
             return Err(SnapshotError::corrupt("it was written for another text of the definition"));
         }
-        Ok(Self {
+        let mut instance = Self {
             id,
             reference: plan.shared_reference(),
             fingerprint,
@@ -252,6 +346,8 @@ impl Instance {
                 .map_err(|_| SnapshotError::corrupt("its phase does not exist"))?,
             business_key: Stored::read(from)?,
             started_us: Stored::read(from)?,
+            timeout: Stored::read(from)?,
+            depth: Stored::read(from)?,
             sequence: Stored::read(from)?,
             next_run: Stored::read(from)?,
             input: Stored::read(from)?,
@@ -263,7 +359,16 @@ impl Instance {
             frames: Frames::read(plan, from)?,
             heard: Vec::read(from)?.into(),
             answered: Stored::read(from)?,
-        })
+            kept: Vec::read(from)?.into(),
+            steps_since_wait: Stored::read(from)?,
+            go_on_at: Stored::read(from)?,
+            effects_in_flight: 0,
+        };
+        if !instance.phase.has_ended() {
+            let flights = instance.frames.iter().map(|frame| instance.flights(plan, frame.run).effects.len());
+            instance.effects_in_flight = flights.sum();
+        }
+        Ok(instance)
     }
 }
 

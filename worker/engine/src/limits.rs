@@ -38,6 +38,14 @@ pub struct Limits {
     pub steps_per_apply_max: u32,
     /// Events that one `apply` may cause before it is cut.
     pub events_per_apply_max: u32,
+    /// Bytes of events and of values made by one `apply` before it is cut.
+    pub bytes_per_apply_max: usize,
+    /// Tasks that an instance may enter without waiting for anything: stops loops without an end.
+    pub steps_without_wait_max: u64,
+    /// Workflows above a child, each started by the next: stops workflows that start themselves.
+    pub workflow_depth_max: u32,
+    /// Bytes from which on a value is stored once, apart from the snapshots that refer to it (D19).
+    pub large_value_bytes: usize,
     /// Bytes of an HTTP response's body.
     pub http_response_bytes_max: usize,
     /// Identities of events that an instance remembers, so that it hears each once.
@@ -84,6 +92,10 @@ impl Default for Limits {
             output_bytes_max: 64 << 10,
             steps_per_apply_max: 10_000,
             events_per_apply_max: 10_000,
+            bytes_per_apply_max: 8 << 20,
+            steps_without_wait_max: 5_000_000,
+            workflow_depth_max: 16,
+            large_value_bytes: 32 << 10,
             http_response_bytes_max: 4 << 20,
             heard_events_max: 10_000,
             strategy_filters_max: 256,

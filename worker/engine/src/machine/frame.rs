@@ -1,14 +1,18 @@
-//! The tree of live task runs.
+//! One live run of a task: what the core remembers around what its type remembers.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::api::Value;
-use crate::plan::{Plan, TaskIndex};
+use crate::plan::{Plan, TaskIndex, Then};
 use crate::snapshot::{Reader, SnapshotError, Stored, Writer};
 use crate::tasks::Memory;
 
 /// The number of a task's run within its instance.
 pub(crate) type Run = u64;
+
+/// The declared positions of the branches that a run is in, from the outside in; `None`: in no fork.
+/// Their order is the declared order of branches, which decides where several could go on.
+pub(crate) type Lane = Option<Arc<[u32]>>;
 
 /// One live run of a task.
 #[derive(Debug, Clone)]
@@ -22,68 +26,95 @@ pub(crate) struct Frame {
     /// After `input.from`; the raw one until then.
     pub(crate) input: Value,
     pub(crate) started_us: i64,
-    /// What its type remembers; `None`: it is still to be entered.
-    pub(crate) memory: Option<Memory>,
+    pub(crate) timeout: Option<Deadline>,
+    /// Of a branch's first task: `$context` within the branch, once something in it exported.
+    pub(crate) context: Option<Value>,
+    /// The extensions that apply to this run, by their number in the plan.
+    pub(crate) extensions: Vec<u32>,
+    pub(crate) state: State,
+    /// Follows from the runs around it: not in the snapshot.
+    pub(crate) lane: Lane,
+    /// How many runs stand directly in it: not in the snapshot.
+    pub(super) inside: u32,
 }
 
-/// All live runs by number. A child's number is above its parent's, so descending order goes from the inside out.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Frames(BTreeMap<Run, Frame>);
+/// How far a run is.
+#[derive(Debug, Clone)]
+pub(crate) enum State {
+    /// It is still to be entered.
+    New,
+    /// The list before it runs, of the extension at this position among those that apply.
+    Before(u32),
+    /// Its type's own steps; what the type remembers.
+    Live(Memory),
+    /// The list after it runs.
+    After(Box<Leaving>),
+}
 
-impl Frames {
-    pub(crate) fn get(&self, run: Run) -> Option<&Frame> {
-        self.0.get(&run)
-    }
+/// What a run that is done gives, while the lists after it run.
+#[derive(Debug, Clone)]
+pub(crate) struct Leaving {
+    /// The position of the extension among those that apply.
+    pub(crate) position: u32,
+    pub(crate) raw_output: Value,
+    pub(crate) output: Value,
+    pub(crate) then: Then,
+}
 
-    pub(crate) fn get_mut(&mut self, run: Run) -> Option<&mut Frame> {
-        self.0.get_mut(&run)
-    }
+/// When something is cut. The length is kept, because a retry begins it anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Deadline {
+    pub(crate) after_us: i64,
+    pub(crate) due_us: i64,
+}
 
-    pub(crate) fn insert(&mut self, frame: Frame) {
-        self.0.insert(frame.run, frame);
-    }
-
-    pub(crate) fn remove(&mut self, run: Run) -> Option<Frame> {
-        self.0.remove(&run)
-    }
-
-    /// Ascending: parents before their children.
-    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = &Frame> {
-        self.0.values()
-    }
-
-    /// The runs inside of `run` (all, for the workflow itself), the innermost first.
-    pub(crate) fn inside(&self, run: Option<Run>) -> Vec<Run> {
-        let first = run.map_or(0, |run| run + 1);
-        let inside = |inner: &&Run| run.is_none_or(|run| self.path(**inner).any(|frame| frame.run == run));
-        self.0.range(first..).rev().map(|(inner, _)| inner).filter(inside).copied().collect()
-    }
-
-    /// A run and those around it, from the inside out.
-    pub(crate) fn path(&self, run: Run) -> impl Iterator<Item = &Frame> {
-        std::iter::successors(self.get(run), |frame| frame.parent.and_then(|parent| self.get(parent)))
-    }
-
-    pub(crate) fn write(&self, to: &mut Writer) {
-        to.number(self.0.len() as u64);
-        self.iter().for_each(|frame| frame.write(to));
-    }
-
-    pub(crate) fn read(plan: &Plan, from: &mut Reader<'_>) -> Result<Self, SnapshotError> {
-        let mut frames = Self::default();
-        for _ in 0..from.count()? {
-            let frame = Frame::read(plan, from)?;
-            if frame.parent.is_some_and(|parent| parent >= frame.run || frames.get(parent).is_none()) {
-                return Err(SnapshotError::corrupt("a frame stands in none that is there"));
-            }
-            frames.insert(frame);
-        }
-        Ok(frames)
+impl Deadline {
+    /// The same length, from another moment on.
+    pub(crate) fn from(self, now_us: i64) -> Self {
+        Self { due_us: now_us.saturating_add(self.after_us), ..self }
     }
 }
 
 impl Frame {
-    fn read(plan: &Plan, from: &mut Reader<'_>) -> Result<Self, SnapshotError> {
+    pub(super) fn new(run: Run, task: TaskIndex, parent: Option<Run>, raw_input: Value, now_us: i64) -> Self {
+        Self {
+            run,
+            task,
+            parent,
+            input: raw_input.clone(),
+            raw_input,
+            started_us: now_us,
+            timeout: None,
+            context: None,
+            extensions: Vec::new(),
+            state: State::New,
+            lane: None,
+            inside: 0,
+        }
+    }
+
+    /// What its type remembers; `None` while the type has no say.
+    pub(crate) fn memory(&self) -> Option<&Memory> {
+        match &self.state {
+            State::Live(memory) => Some(memory),
+            State::New | State::Before(_) | State::After(_) => None,
+        }
+    }
+
+    /// It was announced by its events.
+    pub(crate) fn has_begun(&self) -> bool {
+        !matches!(self.state, State::New)
+    }
+
+    /// As it was before it was entered, so that it is entered anew.
+    pub(super) fn begin_anew(&mut self) {
+        self.input = self.raw_input.clone();
+        self.timeout = None;
+        self.extensions = Vec::new();
+        self.state = State::New;
+    }
+
+    pub(super) fn read(plan: &Plan, from: &mut Reader<'_>) -> Result<Self, SnapshotError> {
         let run = from.number()?;
         let task = TaskIndex(u32::read(from)?);
         let kind = plan.get_task(task).map(|task| &task.kind);
@@ -95,23 +126,97 @@ impl Frame {
             raw_input: Stored::read(from)?,
             input: Stored::read(from)?,
             started_us: Stored::read(from)?,
-            memory: match from.byte()? {
-                0 => None,
-                tag => Some(kind.read_memory(tag, from)?),
+            timeout: Stored::read(from)?,
+            context: Stored::read(from)?,
+            extensions: Stored::read(from)?,
+            state: match from.byte()? {
+                0 => State::New,
+                state::BEFORE => State::Before(Stored::read(from)?),
+                state::AFTER => State::After(Box::new(Stored::read(from)?)),
+                tag => State::Live(kind.read_memory(tag, from)?),
             },
+            lane: None,
+            inside: 0,
         })
     }
 
-    fn write(&self, to: &mut Writer) {
+    pub(super) fn write(&self, to: &mut Writer) {
         self.run.write(to);
         self.task.0.write(to);
         self.parent.write(to);
         self.raw_input.write(to);
         self.input.write(to);
         self.started_us.write(to);
-        match &self.memory {
-            None => to.byte(0),
-            Some(memory) => memory.write(to),
+        self.timeout.write(to);
+        self.context.write(to);
+        self.extensions.write(to);
+        match &self.state {
+            State::New => to.byte(0),
+            State::Before(position) => {
+                to.byte(state::BEFORE);
+                position.write(to);
+            }
+            State::After(leaving) => {
+                to.byte(state::AFTER);
+                leaving.write(to);
+            }
+            State::Live(memory) => memory.write(to),
         }
+    }
+}
+
+/// Beside the tags of the task types, which count from 1.
+mod state {
+    pub(super) const BEFORE: u8 = 254;
+    pub(super) const AFTER: u8 = 255;
+}
+
+impl Stored for Deadline {
+    fn write(&self, to: &mut Writer) {
+        self.after_us.write(to);
+        self.due_us.write(to);
+    }
+    fn read(from: &mut Reader<'_>) -> Result<Self, SnapshotError> {
+        Ok(Self { after_us: Stored::read(from)?, due_us: Stored::read(from)? })
+    }
+}
+
+impl Stored for Leaving {
+    fn write(&self, to: &mut Writer) {
+        self.position.write(to);
+        self.raw_output.write(to);
+        self.output.write(to);
+        self.then.write(to);
+    }
+    fn read(from: &mut Reader<'_>) -> Result<Self, SnapshotError> {
+        Ok(Self {
+            position: Stored::read(from)?,
+            raw_output: Stored::read(from)?,
+            output: Stored::read(from)?,
+            then: Stored::read(from)?,
+        })
+    }
+}
+
+impl Stored for Then {
+    fn write(&self, to: &mut Writer) {
+        match self {
+            Self::Continue => to.byte(0),
+            Self::Exit => to.byte(1),
+            Self::End => to.byte(2),
+            Self::Sibling(position) => {
+                to.byte(3);
+                position.write(to);
+            }
+        }
+    }
+    fn read(from: &mut Reader<'_>) -> Result<Self, SnapshotError> {
+        Ok(match from.byte()? {
+            0 => Self::Continue,
+            1 => Self::Exit,
+            2 => Self::End,
+            3 => Self::Sibling(Stored::read(from)?),
+            _ => return Err(SnapshotError::corrupt("a directive is of an unknown kind")),
+        })
     }
 }

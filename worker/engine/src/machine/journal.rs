@@ -1,8 +1,9 @@
 //! What a transition tells the world: status events, numbered without gaps.
 
-use flagstop_schemas::{Entry, StatusEvent, StatusKind};
+use flagstop_schemas::{CloudEvent, Data, Entry, StatusEvent, StatusKind};
 use serde_json::value::RawValue;
 
+use super::frame::{Frame, Run};
 use super::run::Machine;
 use crate::api::Value;
 use crate::problem::Problem;
@@ -27,16 +28,49 @@ impl Machine<'_> {
     }
 
     /// Publishes one status event about a task.
-    pub(super) fn journal_task(&mut self, kind: StatusKind, pointer: &str) {
-        self.journal(kind, |event| event.task = Some(pointer.to_owned()));
+    pub(super) fn journal_task(&mut self, kind: StatusKind, run: Run) {
+        let (pointer, attributes) = self.about(Some(run));
+        self.journal(kind, |event| {
+            event.task = pointer;
+            event.attributes = attributes;
+        });
+    }
+
+    /// Publishes that another attempt at what is inside of a task begins.
+    pub(super) fn journal_retried(&mut self, run: Run, attempt: u32) {
+        let (pointer, mut attributes) = self.about(Some(run));
+        attributes.retain(|(name, _)| *name != "attempt");
+        attributes.push(("attempt", attempt.into()));
+        self.journal(StatusKind::TaskRetried, |event| {
+            event.task = pointer;
+            event.attributes = attributes;
+        });
+    }
+
+    /// The pointer of a run's task, and which of its runs it is.
+    fn about(&self, run: Option<Run>) -> (Option<String>, Vec<(&'static str, serde_json::Value)>) {
+        let Some(run) = run else { return (None, Vec::new()) };
+        let mut attributes = Vec::new();
+        let rounds: Vec<String> = self.instance.rounds(self.plan, run).iter().map(u32::to_string).collect();
+        if !rounds.is_empty() {
+            attributes.push(("iteration", rounds.join(".").into()));
+        }
+        let attempt = |frame: &Frame| self.plan.task(frame.task).kind.attempt(frame.memory()?);
+        if let Some(attempt) = self.instance.frames.path(run).skip(1).find_map(attempt) {
+            attributes.push(("attempt", attempt.into()));
+        }
+        (Some(self.task(run).pointer.clone()), attributes)
     }
 
     /// Publishes that a task, or the workflow, has completed.
-    pub(super) fn journal_completed(&mut self, kind: StatusKind, pointer: Option<&str>, output: &Value) {
+    pub(super) fn journal_completed(&mut self, kind: StatusKind, run: Option<Run>, output: &Value) {
         let text = to_json(output);
+        self.bytes += text.len();
         let bytes_max = self.env.limits.output_bytes_max;
+        let (pointer, attributes) = self.about(run);
         self.journal(kind, |event| {
-            event.task = pointer.map(str::to_owned);
+            event.task = pointer;
+            event.attributes = attributes;
             if text.len() <= bytes_max {
                 event.output = Some(raw_text(text));
             } else {
@@ -55,13 +89,25 @@ impl Machine<'_> {
         });
     }
 
+    /// Publishes the author's own event.
+    pub(super) fn emit(&mut self, event: CloudEvent) {
+        self.bytes += match &event.data {
+            Data::Absent => 0,
+            Data::Json(data) | Data::Binary(data) => data.len(),
+        };
+        self.entries.push(Entry::Emitted(Box::new(event)));
+    }
+
     /// Publishes that a task, or the workflow, has faulted.
-    pub(super) fn journal_faulted(&mut self, kind: StatusKind, pointer: Option<&str>, problem: &Problem) {
+    pub(super) fn journal_faulted(&mut self, kind: StatusKind, run: Option<Run>, problem: &Problem) {
         // An author's error may hold a whole document; no event of it may be larger than brokers take.
         let text_bytes_max = self.env.limits.output_bytes_max / Problem::TEXTS;
         let error = raw(&problem.shortened(text_bytes_max).to_value());
+        self.bytes += error.get().len();
+        let (pointer, attributes) = self.about(run);
         self.journal(kind, |event| {
-            event.task = pointer.map(str::to_owned);
+            event.task = pointer;
+            event.attributes = attributes;
             event.error = Some(error);
         });
     }

@@ -27,6 +27,11 @@ impl<'a> Look<'a> {
         slot(self.frame.run, part)
     }
 
+    /// What the request of this run's effect carries (D4).
+    pub(crate) fn idempotency_key(&self) -> String {
+        self.instance.idempotency_key(self.plan, self.frame.run)
+    }
+
     /// The task definition's scope.
     pub(crate) fn vars<'s>(&self, env: &Env<'s>) -> Vars<'s>
     where

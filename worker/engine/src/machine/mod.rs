@@ -1,21 +1,28 @@
 //! `apply`: takes an instance from one state to the next.
 
+pub(crate) mod answered;
+mod conclude;
 pub(crate) mod cx;
+mod extend;
+pub(crate) mod fault;
 pub(crate) mod frame;
+pub(crate) mod frames;
+mod hold;
 mod journal;
+mod leave;
 pub(crate) mod look;
 pub(crate) mod run;
 pub(crate) mod vars;
 
 use flagstop_schemas::{StatusKind, message_key};
 
-use crate::api::{Effect, Env, Phase, Rejected, Stimulus, Transition, Value};
-use crate::instance::{Instance, slot_parts};
+use crate::api::{Env, Phase, Rejected, Stimulus, Transition, Value};
+use crate::instance::{GoOnAt, Instance, Kept, slot_parts};
 use crate::plan::Plan;
 use crate::problem::Problem;
 use crate::tasks::Signal;
 use crate::value;
-use run::{Machine, Rest, Work};
+use run::{Machine, Work};
 
 /// Decides what a stimulus does to an instance. The instance itself is left as it was, so that a refused member of a
 /// batch costs nothing (D2).
@@ -24,13 +31,17 @@ use run::{Machine, Rest, Work};
 /// A stimulus that changes nothing says why.
 pub fn apply(plan: &Plan, instance: &Instance, stimulus: Stimulus, env: &Env<'_>) -> Result<Transition, Rejected> {
     let answered = match &stimulus {
-        Stimulus::Effect { slot, .. } => Some(*slot),
+        Stimulus::Effect { slot, .. } | Stimulus::Child { slot, .. } => Some(*slot),
         _ => None,
     };
-    let mut machine = Machine::new(plan, env, instance.clone());
+    let mut machine = Machine::new(plan, env, instance);
+    // What comes from outside shows that the instance does not run in circles.
+    if !matches!(stimulus, Stimulus::Proceed) {
+        machine.instance.steps_since_wait = 0;
+    }
     let work = machine.take(stimulus)?;
     let rest = machine.drive(work);
-    Ok(machine.conclude(instance, answered, rest))
+    Ok(machine.conclude(answered, rest))
 }
 
 impl Machine<'_> {
@@ -38,9 +49,10 @@ impl Machine<'_> {
     fn take(&mut self, stimulus: Stimulus) -> Result<Option<Work>, Rejected> {
         use Phase::{Cancelled, Completed, Faulted, Pending, Running, Suspended, Waiting};
         match (self.instance.phase, stimulus) {
+            (Faulted, Stimulus::Retry) => Ok(self.retry()),
             (Cancelled | Faulted | Completed, _) => Err(Rejected::Ended),
 
-            (Pending, Stimulus::Start { input, cause, .. }) => Ok(self.start(input, cause)),
+            (Pending, Stimulus::Start { input, cause, depth }) => Ok(self.start(input, cause, depth)),
             (Running | Waiting | Suspended, Stimulus::Start { .. }) => Err(Rejected::Illegal("it has already started")),
 
             (Pending | Running | Waiting | Suspended, Stimulus::Cancel) => {
@@ -60,19 +72,37 @@ impl Machine<'_> {
                 self.instance.heard.push_back(key);
                 Ok(work)
             }
-            (Running | Waiting, Stimulus::Timer { slot }) => self.take_signal(slot, |part| Signal::Timer { part }),
+            (Running | Waiting, Stimulus::Timer { slot }) => match slot_parts(slot) {
+                Some((run, fault::TIMEOUT_PART)) => self.cut(run),
+                _ => self.take_signal(slot, |part| Signal::Timer { part }),
+            },
             (Running | Waiting, Stimulus::Effect { slot, outcome }) => {
                 self.take_signal(slot, |part| Signal::Effect { part, outcome })
             }
-            (Pending, Stimulus::Event { .. } | Stimulus::Timer { .. } | Stimulus::Effect { .. }) => {
-                Err(Rejected::NotWaiting)
+            (Running | Waiting, Stimulus::Child { slot, outcome }) => {
+                self.take_signal(slot, |part| Signal::Child { part, outcome })
             }
-            (Suspended, Stimulus::Event { .. } | Stimulus::Timer { .. } | Stimulus::Effect { .. }) => {
-                Err(Rejected::Illegal("it is suspended; continue it first"))
-            }
+            // Neither is projected while it is held: they wait outside.
+            (Pending | Suspended, Stimulus::Event { .. } | Stimulus::Timer { .. }) => Err(Rejected::NotWaiting),
+            (Suspended, Stimulus::Effect { slot, outcome }) => self.keep(slot, Kept::effect(outcome)),
+            (Suspended, Stimulus::Child { slot, outcome }) => self.keep(slot, Kept::Child(outcome)),
+            (Pending, Stimulus::Effect { .. } | Stimulus::Child { .. }) => Err(Rejected::NotWaiting),
 
-            (_, Stimulus::Child { .. } | Stimulus::Suspend | Stimulus::Continue | Stimulus::Retry) => {
-                Err(Rejected::Illegal("this build has no such stimulus yet"))
+            (Running | Waiting, Stimulus::Suspend) => {
+                self.suspend();
+                Ok(None)
+            }
+            (Suspended, Stimulus::Suspend) => Err(Rejected::Illegal("it is suspended already")),
+            (Pending, Stimulus::Suspend) => Err(Rejected::Illegal("it has not started yet")),
+
+            (Suspended, Stimulus::Continue) => {
+                self.resume();
+                Ok(None)
+            }
+            (Pending | Running | Waiting, Stimulus::Continue) => Err(Rejected::Illegal("it is not suspended")),
+
+            (Pending | Running | Waiting | Suspended, Stimulus::Retry) => {
+                Err(Rejected::Illegal("it has not faulted: only what has faulted can be retried"))
             }
 
             (Running, Stimulus::Proceed) if self.has_pure_work() => Ok(None),
@@ -84,32 +114,46 @@ impl Machine<'_> {
 
     fn take_signal<'s>(&mut self, slot: i64, signal: impl FnOnce(u16) -> Signal<'s>) -> Result<Option<Work>, Rejected> {
         let (run, part) = slot_parts(slot).ok_or(Rejected::NotWaiting)?;
+        if self.instance.kept.iter().any(|(kept, _)| *kept == slot) {
+            return Err(Rejected::NotWaiting);
+        }
         self.wake(run, signal(part)).map(Some).ok_or(Rejected::NotWaiting)
     }
 
-    fn start(&mut self, input: Value, cause: Option<(String, String)>) -> Option<Work> {
+    fn start(&mut self, input: Value, cause: Option<(String, String)>, depth: u32) -> Option<Work> {
         self.instance.phase = Phase::Running;
         self.instance.started_us = self.env.now_us;
-        self.instance.input = input.clone();
+        self.instance.input = input;
+        self.instance.depth = depth;
         self.journal(StatusKind::WorkflowStarted, |event| {
             if let Some((id, source)) = cause {
                 event.attributes = vec![("causationid", id.into()), ("causationsource", source.into())];
             }
         });
-        match self.take_workflow_input(input) {
+        self.begin_workflow()
+    }
+
+    fn begin_workflow(&mut self) -> Option<Work> {
+        match self.take_workflow_input(self.instance.input.clone()) {
             Ok(input) => {
                 self.instance.business_key = self.business_key(&input);
                 self.begin_list(None, self.plan.workflow().list, input)
             }
             Err(problem) => {
                 self.fail(problem);
+                self.instance.go_on_at = GoOnAt::Start;
                 None
             }
         }
     }
 
-    fn take_workflow_input(&self, raw: Value) -> Result<Value, Problem> {
+    fn take_workflow_input(&mut self, raw: Value) -> Result<Value, Problem> {
         let workflow = self.plan.workflow();
+        if let Some(timeout) = &workflow.timeout {
+            let after = self.workflow_vars().eval(timeout, &raw).map_err(|problem| problem.located("/timeout"))?;
+            let deadline = self.deadline(&after).map_err(|problem| problem.located("/timeout"))?;
+            self.instance.timeout = Some(deadline);
+        }
         if let Some(schema) = &workflow.input_schema {
             schema.validate(&raw, "/input/schema")?;
         }
@@ -134,46 +178,7 @@ impl Machine<'_> {
         self.cancel_inside(None);
         self.journal(StatusKind::WorkflowCancelled, |_| {});
         self.instance.phase = Phase::Cancelled;
-    }
-
-    /// What has changed, as plain data.
-    fn conclude(mut self, before: &Instance, answered: Option<i64>, rest: Rest) -> Transition {
-        let wanted = self.instance.projection(self.plan).effects;
-        if !self.instance.phase.has_ended() {
-            let idle = wanted.is_empty() && rest == Rest::None;
-            self.instance.phase = if idle { Phase::Waiting } else { Phase::Running };
-        }
-        let is_wanted = |slot: &i64| wanted.iter().any(|(wanted, _)| wanted == slot);
-        let dropped_effects = before
-            .projection(self.plan)
-            .effects
-            .into_iter()
-            .map(|(slot, _)| slot)
-            .filter(|slot| Some(*slot) != answered && !is_wanted(slot))
-            .collect();
-        let requests = std::mem::take(&mut self.requests);
-        let effects = requests
-            .into_iter()
-            .filter(|(slot, _)| is_wanted(slot))
-            .filter_map(|(slot, request)| {
-                let frame = self.instance.frames.get(slot_parts(slot)?.0)?;
-                Some(Effect {
-                    slot,
-                    pointer: self.plan.task(frame.task).pointer.clone(),
-                    idempotency_key: self.instance.idempotency_key(self.plan, frame.task, &[]),
-                    request,
-                })
-            })
-            .collect();
-        Transition {
-            instance: self.instance,
-            effects,
-            dropped_effects,
-            children: Vec::new(),
-            cancelled_children: Vec::new(),
-            events: self.entries,
-            more: rest == Rest::Left,
-        }
+        self.instance.kept.clear();
     }
 }
 

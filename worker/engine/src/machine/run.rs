@@ -1,48 +1,77 @@
 //! The core loop: what all tasks share, written once around them.
 //!
 //! ```text
-//! enter: if → created, started → input.schema → input.from → the type's own step
-//! leave: output.as → output.schema → export.as → export.schema → completed → then
+//! enter: if → created, started → extensions' before → input.schema → input.from → timeout → the type's own step
+//! leave: output.as → output.schema → export.as → export.schema → extensions' after → completed → then
 //! fault: cancel what runs inside → faulted → the task around it may catch → or faults too
 //! ```
 //! It is a loop over small pieces of work, never a recursion, so that no definition's depth can use up the stack.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use flagstop_schemas::{Entry, StatusKind};
 
 use super::cx::Cx;
-use super::frame::{Frame, Run};
+use super::frame::{Deadline, Frame, Run, State};
 use super::vars::Vars;
-use crate::api::{Authorization, Env, Phase, Request, Value};
+use crate::api::{Authorization, ChildStart, Env, Phase, Request, Value};
+use crate::duration;
 use crate::instance::Instance;
-use crate::plan::{BlockIndex, Plan, Task, TaskIndex, Then};
+use crate::plan::{BlockIndex, BlockKind, Plan, Task, TaskIndex, Then};
 use crate::problem::{Problem, ProblemKind};
-use crate::tasks::{Kind, Memory, Outcome, Signal};
+use crate::tasks::{Branch, Kind, Memory, Outcome, Signal};
 
 /// One `apply` under way.
 pub(crate) struct Machine<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) env: &'a Env<'a>,
+    pub(super) before: &'a Instance,
     pub(crate) instance: Instance,
     pub(crate) entries: Vec<Entry>,
     /// Requests of effects that are new in this transition, by slot.
     pub(crate) requests: BTreeMap<i64, Request>,
     /// What a task's answer was authorised with, for its `$authorization`: of this transition only, so it is never stored.
     pub(crate) authorization: Option<(Run, Authorization)>,
-    /// The runs that are still to be entered.
-    ready: BTreeSet<Run>,
+    pub(crate) children: Vec<ChildStart>,
+    /// Runs that may wait for something else than before.
+    pub(super) touched: Vec<Run>,
+    /// The fault that travels outwards.
+    pub(super) fault: Option<Fault>,
     steps: u32,
+    /// Of events and of values made.
+    pub(super) bytes: usize,
+}
+
+/// A fault on its way outwards.
+pub(super) struct Fault {
+    /// Where it began: the innermost faulted task.
+    pub(super) origin: Run,
+    /// The frames that it has ended so far, as they were when it began.
+    pub(super) fallen: Vec<Arc<Frame>>,
+    /// The frame that hears of it next, which is among the fallen already.
+    pub(super) around: Option<Run>,
 }
 
 /// A piece of work of the core loop.
 pub(super) enum Work {
     /// A task type's step has decided.
     Outcome(Run, Result<Outcome, Problem>),
-    /// A list is through: the one of this run, or the workflow's own.
-    ListDone(Option<Run>, BlockIndex, Value),
+    /// A list is through: one of this run's, or the workflow's own.
+    ListDone(Option<Run>, BlockIndex, Value, Left),
+    /// A branch of this run is done.
+    BranchDone(Run, Branch),
     /// A task has faulted.
     Fault(Run, Problem),
+}
+
+/// How a list was left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Left {
+    /// After its last task.
+    Through,
+    /// By `exit`.
+    Exit,
 }
 
 /// Whether pure work is left when the core loop stops.
@@ -54,17 +83,20 @@ pub(super) enum Rest {
 }
 
 impl<'a> Machine<'a> {
-    pub(super) fn new(plan: &'a Plan, env: &'a Env<'a>, instance: Instance) -> Self {
-        let ready = instance.frames.iter().filter(|frame| frame.memory.is_none()).map(|frame| frame.run).collect();
+    pub(super) fn new(plan: &'a Plan, env: &'a Env<'a>, before: &'a Instance) -> Self {
         Self {
             plan,
             env,
-            instance,
+            before,
+            instance: before.clone(),
             entries: Vec::new(),
             requests: BTreeMap::new(),
             authorization: None,
-            ready,
+            children: Vec::new(),
+            touched: Vec::new(),
+            fault: None,
             steps: 0,
+            bytes: 0,
         }
     }
 
@@ -73,7 +105,11 @@ impl<'a> Machine<'a> {
         self.instance.frames.get(run).expect("the core loop works on live runs only")
     }
 
-    fn task(&self, run: Run) -> &'a Task {
+    pub(super) fn frame_mut(&mut self, run: Run) -> &mut Frame {
+        self.instance.frames.get_mut(run).expect("the core loop works on live runs only")
+    }
+
+    pub(super) fn task(&self, run: Run) -> &'a Task {
         self.plan.task(self.frame(run).task)
     }
 
@@ -87,24 +123,29 @@ impl<'a> Machine<'a> {
         loop {
             work = match work {
                 Some(work) => self.step(work),
-                None => match self.ready.first().copied() {
-                    None => return Rest::None,
-                    Some(_) if self.budget_is_used_up() => return Rest::Left,
-                    Some(run) => self.enter(run),
+                None if !self.has_pure_work() => return Rest::None,
+                None if self.budget_is_used_up() => return Rest::Left,
+                None => match self.instance.kept.pop_front() {
+                    Some(kept) => self.take_kept(kept),
+                    None => self.instance.frames.take_ready().and_then(|run| self.enter(run)),
                 },
             };
         }
     }
 
+    /// Runs to be entered, or results that came while it was suspended.
     pub(super) fn has_pure_work(&self) -> bool {
-        !self.ready.is_empty()
+        matches!(self.instance.phase, Phase::Running | Phase::Waiting)
+            && (self.instance.frames.ready().is_some() || !self.instance.kept.is_empty())
     }
 
     /// At least one step is always made, so that every transition gets on.
     fn budget_is_used_up(&self) -> bool {
         let limits = self.env.limits;
         self.steps > 0
-            && (self.steps >= limits.steps_per_apply_max || self.entries.len() >= limits.events_per_apply_max as usize)
+            && (self.steps >= limits.steps_per_apply_max
+                || self.entries.len() >= limits.events_per_apply_max as usize
+                || self.bytes >= limits.bytes_per_apply_max)
     }
 
     fn step(&mut self, work: Work) -> Option<Work> {
@@ -114,11 +155,22 @@ impl<'a> Machine<'a> {
             Work::Outcome(run, Ok(Outcome::Done(output))) => self.leave(run, output, None),
             Work::Outcome(run, Ok(Outcome::Go(output, then))) => self.leave(run, output, Some(then)),
             Work::Outcome(run, Ok(Outcome::List(list, input))) => self.begin_list(Some(run), list, input),
-            Work::ListDone(Some(run), list, output) => {
-                let outcome = self.with_type(run, |kind, memory, cx| kind.list_done(memory, cx, list, output));
+            Work::Outcome(run, Ok(Outcome::Fork(branches, input))) => {
+                self.begin_branches(run, branches, &input);
+                None
+            }
+            Work::ListDone(Some(run), list, output, left) => Some(match self.frame(run).state {
+                State::Before(_) | State::After(_) => return self.extension_done(run, output, left),
+                State::New | State::Live(_) => {
+                    let outcome = self.with_type(run, |kind, memory, cx| kind.list_done(memory, cx, list, output));
+                    Work::Outcome(run, outcome)
+                }
+            }),
+            Work::ListDone(None, _, output, _) => self.end(output),
+            Work::BranchDone(run, branch) => {
+                let outcome = self.with_type(run, |kind, memory, cx| kind.branch_done(memory, cx, branch));
                 Some(Work::Outcome(run, outcome))
             }
-            Work::ListDone(None, _, output) => self.end(output),
             Work::Fault(run, problem) => self.fault(run, problem),
         }
     }
@@ -130,43 +182,62 @@ impl<'a> Machine<'a> {
                 self.spawn(*first, parent, input);
                 None
             }
-            None => Some(Work::ListDone(parent, list, input)),
+            None => Some(Work::ListDone(parent, list, input, Left::Through)),
         }
     }
 
-    fn spawn(&mut self, task: TaskIndex, parent: Option<Run>, raw_input: Value) {
+    fn begin_branches(&mut self, parent: Run, branches: BlockIndex, input: &Value) {
+        for branch in &self.plan.block(branches).tasks {
+            self.spawn(*branch, Some(parent), input.clone());
+        }
+    }
+
+    pub(super) fn spawn(&mut self, task: TaskIndex, parent: Option<Run>, raw_input: Value) {
         let run = self.instance.next_run;
         self.instance.next_run += 1;
-        let input = raw_input.clone();
-        let started_us = self.env.now_us;
-        self.instance.frames.insert(Frame { run, task, parent, raw_input, input, started_us, memory: None });
-        self.ready.insert(run);
+        let frame = Frame::new(run, task, parent, raw_input, self.env.now_us);
+        self.instance.frames.insert(self.plan, frame);
     }
 
     fn enter(&mut self, run: Run) -> Option<Work> {
         self.steps += 1;
-        self.ready.remove(&run);
+        self.instance.steps_since_wait += 1;
+        if self.instance.steps_since_wait > self.env.limits.steps_without_wait_max {
+            self.run_dry(run);
+            return None;
+        }
         let task = self.task(run);
         let wanted = match &task.common.condition {
             Some(condition) => self.vars(run).condition(condition, &self.frame(run).raw_input),
             None => Ok(true),
         };
         if let Ok(false) = wanted {
-            let frame = self.instance.frames.remove(run).expect("it was there a moment ago");
-            return self.go_on(task, frame.parent, frame.raw_input, Then::Continue);
+            let frame = self.remove(run)?;
+            return self.go_on(task, &frame, frame.raw_input.clone(), Then::Continue);
         }
         let now_us = self.env.now_us;
-        if let Some(frame) = self.instance.frames.get_mut(run) {
-            frame.started_us = now_us;
+        let frame = self.frame_mut(run);
+        frame.started_us = now_us;
+        frame.state = State::Before(0);
+        self.journal_task(StatusKind::TaskCreated, run);
+        self.journal_task(StatusKind::TaskStarted, run);
+        let begun = wanted.and_then(|_| self.choose_extensions(run, task));
+        match begun {
+            Err(problem) => Some(Work::Fault(run, problem)),
+            Ok(()) if self.frame(run).extensions.is_empty() => self.begin(run),
+            Ok(()) => self.extend_before(run, 0),
         }
-        self.journal_task(StatusKind::TaskCreated, &task.pointer);
-        self.journal_task(StatusKind::TaskStarted, &task.pointer);
-        let entered =
-            wanted.and_then(|_| self.take_input(run, task)).and_then(|()| task.kind.enter(&mut Cx::new(self, run)));
+    }
+
+    /// The type's own part begins.
+    pub(super) fn begin(&mut self, run: Run) -> Option<Work> {
+        let task = self.task(run);
+        let entered = self
+            .take_input(run, task)
+            .and_then(|()| self.set_timeout(run, task))
+            .and_then(|()| task.kind.enter(&mut Cx::new(self, run)));
         let outcome = entered.map(|(memory, outcome)| {
-            if let Some(frame) = self.instance.frames.get_mut(run) {
-                frame.memory = Some(memory);
-            }
+            self.frame_mut(run).state = State::Live(memory);
             outcome
         });
         Some(Work::Outcome(run, outcome))
@@ -179,139 +250,54 @@ impl<'a> Machine<'a> {
         }
         let Some(from) = &task.common.input_from else { return Ok(()) };
         let input = self.vars(run).eval(from, raw)?;
-        if let Some(frame) = self.instance.frames.get_mut(run) {
-            frame.input = input;
-        }
+        self.frame_mut(run).input = input;
         Ok(())
     }
 
-    /// A task is done: the common tail, once.
-    fn leave(&mut self, run: Run, raw_output: Value, instead: Option<Then>) -> Option<Work> {
-        self.steps += 1;
-        self.cancel_inside(Some(run));
-        let task = self.task(run);
-        let output = match self.give_output(run, task, raw_output) {
-            Ok(output) => output,
-            Err(problem) => return Some(Work::Fault(run, problem)),
-        };
-        self.journal_completed(StatusKind::TaskCompleted, Some(&task.pointer), &output);
-        let frame = self.instance.frames.remove(run).expect("it was there a moment ago");
-        self.go_on(task, frame.parent, output, instead.unwrap_or(task.common.then))
+    fn set_timeout(&mut self, run: Run, task: &Task) -> Result<(), Problem> {
+        let Some(timeout) = &task.common.timeout else { return Ok(()) };
+        let after = self.vars(run).eval(timeout, &self.frame(run).input)?;
+        self.frame_mut(run).timeout = Some(self.deadline(&after)?);
+        Ok(())
     }
 
-    fn give_output(&mut self, run: Run, task: &Task, raw_output: Value) -> Result<Value, Problem> {
-        let common = &task.common;
-        let output = match &common.output_as {
-            Some(as_) => self.vars(run).after(&raw_output).eval(as_, &raw_output)?,
-            None => raw_output.clone(),
-        };
-        if let Some(schema) = &common.output_schema {
-            schema.validate(&output, &task.pointer)?;
-        }
-        let exported = match &common.export_as {
-            Some(as_) => Some(self.vars(run).after(&raw_output).with_output(&output).eval(as_, &output)?),
-            None => None,
-        };
-        if let Some(schema) = &common.export_schema {
-            schema.validate(exported.as_ref().unwrap_or(&self.instance.context), &task.pointer)?;
-        }
-        if let Some(context) = exported {
-            self.instance.context = context;
-        }
-        Ok(output)
+    pub(super) fn deadline(&self, after: &Value) -> Result<Deadline, Problem> {
+        let after_us = duration::from_value(after, self.env.limits.duration_days_max)
+            .map_err(|why| Problem::new(ProblemKind::Expression, why.to_string(), ""))?;
+        Ok(Deadline { after_us, due_us: self.env.now_us.saturating_add(after_us) })
     }
 
-    /// Where the flow goes after `task`, whose run is over.
-    fn go_on(&mut self, task: &Task, parent: Option<Run>, output: Value, then: Then) -> Option<Work> {
-        let position = match then {
-            Then::Continue => task.position + 1,
-            Then::Sibling(position) => position,
-            Then::Exit => return Some(Work::ListDone(parent, task.block, output)),
-            Then::End => return self.end(output),
-        };
-        match self.plan.block(task.block).tasks.get(position as usize) {
-            Some(next) => {
-                self.spawn(*next, parent, output);
-                None
-            }
-            None => Some(Work::ListDone(parent, task.block, output)),
+    /// Notes that a run may wait for something else than before this transition.
+    fn touch(&mut self, run: Run) {
+        if run < self.before.next_run {
+            self.touched.push(run);
         }
     }
 
-    fn fault(&mut self, run: Run, problem: Problem) -> Option<Work> {
-        self.cancel_inside(Some(run));
-        let task = self.task(run);
-        let problem = problem.located(&task.pointer);
-        self.journal_faulted(StatusKind::TaskFaulted, Some(&task.pointer), &problem);
-        let frame = self.instance.frames.remove(run).expect("it was there a moment ago");
-        match frame.parent {
-            Some(parent) => {
-                let outcome = self.with_type(parent, |kind, memory, cx| kind.child_faulted(memory, cx, problem));
-                Some(Work::Outcome(parent, outcome))
-            }
-            None => {
-                self.fail(problem);
-                None
-            }
+    /// Takes a run out of the tree; a travelling fault keeps it as it was.
+    pub(super) fn remove(&mut self, run: Run) -> Option<Arc<Frame>> {
+        let frame = self.instance.frames.remove(run)?;
+        self.touch(run);
+        if let Some(fault) = &mut self.fault {
+            fault.keep(frame.clone());
         }
-    }
-
-    /// The workflow ends by itself.
-    fn end(&mut self, raw_output: Value) -> Option<Work> {
-        self.cancel_inside(None);
-        match self.give_workflow_output(raw_output) {
-            Ok(output) => {
-                self.journal_completed(StatusKind::WorkflowCompleted, None, &output);
-                self.instance.output = Some(output);
-                self.instance.phase = Phase::Completed;
-            }
-            Err(problem) => self.fail(problem),
-        }
-        None
-    }
-
-    fn give_workflow_output(&self, raw_output: Value) -> Result<Value, Problem> {
-        let workflow = self.plan.workflow();
-        let output = match &workflow.output_as {
-            Some(as_) => {
-                self.workflow_vars().eval(as_, &raw_output).map_err(|problem| problem.located("/output/as"))?
-            }
-            None => raw_output,
-        };
-        if let Some(schema) = &workflow.output_schema {
-            schema.validate(&output, "/output/schema")?;
-        }
-        Ok(output)
-    }
-
-    pub(super) fn workflow_vars(&self) -> Vars<'_> {
-        Vars::of_workflow(self.plan, &self.instance, self.env)
-    }
-
-    /// The workflow ends by an error.
-    pub(super) fn fail(&mut self, problem: Problem) {
-        self.cancel_inside(None);
-        self.journal_faulted(StatusKind::WorkflowFaulted, None, &problem);
-        self.instance.error = Some(problem);
-        self.instance.phase = Phase::Faulted;
+        Some(frame)
     }
 
     /// Cancels all that runs inside of a run, or of the workflow, from the inside out.
     pub(super) fn cancel_inside(&mut self, run: Option<Run>) {
-        for inner in self.instance.frames.inside(run) {
-            self.ready.remove(&inner);
-            let Some(frame) = self.instance.frames.remove(inner) else { continue };
+        for inner in self.instance.frames.inside(run).into_iter().rev() {
             // A run that was never entered was never announced.
-            if frame.memory.is_some() {
-                let pointer = &self.plan.task(frame.task).pointer;
-                self.journal_task(StatusKind::TaskCancelled, pointer);
+            if self.frame(inner).has_begun() {
+                self.journal_task(StatusKind::TaskCancelled, inner);
             }
+            self.remove(inner);
         }
     }
 
     /// Gives a paused run what came for it. `None`: it does not wait for that.
     pub(super) fn wake(&mut self, run: Run, signal: Signal<'_>) -> Option<Work> {
-        self.instance.frames.get(run)?.memory.as_ref()?;
+        self.instance.frames.get(run)?.memory()?;
         let outcome = self.with_type(run, |kind, memory, cx| Ok(kind.wake(memory, cx, signal)));
         match outcome {
             Ok(woken) => woken.map(|outcome| Work::Outcome(run, outcome)),
@@ -320,21 +306,32 @@ impl<'a> Machine<'a> {
     }
 
     /// Calls a task type with its run's memory, which is taken out of the frame meanwhile.
-    fn with_type<T>(
+    pub(super) fn with_type<T>(
         &mut self,
         run: Run,
         step: impl FnOnce(&'a Kind, &mut Memory, &mut Cx<'_, 'a>) -> Result<T, Problem>,
     ) -> Result<T, Problem> {
         let kind = &self.task(run).kind;
-        let memory = self.instance.frames.get_mut(run).and_then(|frame| frame.memory.take());
-        let Some(mut memory) = memory else {
+        self.touch(run);
+        let frame = self.frame_mut(run);
+        let state = std::mem::replace(&mut frame.state, State::Before(0));
+        let State::Live(mut memory) = state else {
+            frame.state = state;
             return Err(broken("the engine gave a step to a task that is not entered"));
         };
         let result = step(kind, &mut memory, &mut Cx::new(self, run));
-        if let Some(frame) = self.instance.frames.get_mut(run) {
-            frame.memory = Some(memory);
-        }
+        self.frame_mut(run).state = State::Live(memory);
         result
+    }
+
+    pub(super) fn workflow_vars(&self) -> Vars<'_> {
+        Vars::of_workflow(self.plan, &self.instance, self.env)
+    }
+
+    /// Whether the run stands in a list of an extension, at whatever depth.
+    pub(super) fn is_in_extension(&self, run: Run) -> bool {
+        let in_extension = |frame: &Frame| self.plan.block_of(frame.task).kind == BlockKind::Extension;
+        self.plan.has_extensions() && self.instance.frames.path(run).any(in_extension)
     }
 }
 

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::frame::Frame;
+use super::frame::{Frame, State};
 use crate::api::{Authorization, Env, Value};
 use crate::expr::{self, ExprError, Expression, LimitHit, Template};
 use crate::instance::Instance;
 use crate::limits::Limits;
-use crate::plan::Plan;
+use crate::plan::{BlockKind, Plan};
 use crate::problem::{Problem, ProblemKind};
 use crate::time;
 use crate::value;
@@ -148,32 +148,60 @@ impl<'a> Vars<'a> {
             ("definition", task.definition.clone()),
             ("input", frame.raw_input.clone()),
         ];
-        fields.extend(self.raw_output.map(|output| ("output", output.clone())));
+        let raw_output = match &frame.state {
+            State::After(leaving) => Some(&leaving.raw_output),
+            _ => self.raw_output,
+        };
+        fields.extend(raw_output.map(|output| ("output", output.clone())));
         fields.push(("startedAt", time::descriptor(frame.started_us)));
         let own: Vec<&str> = ["output"].into_iter().chain(fields.iter().map(|(name, _)| *name)).collect();
         let more = value::entries(&task.definition).filter(|(name, _)| !own.contains(name));
         value::object(fields.into_iter().chain(more.map(|(name, item)| (name, item.clone()))))
     }
 
+    /// `$task` of a task of an extension is the extended task.
+    fn subject(&self, frame: &'a Frame) -> &'a Frame {
+        if !self.plan.has_extensions() {
+            return frame;
+        }
+        let frames = &self.instance.frames;
+        let in_extension = |frame: &&Frame| self.plan.block_of(frame.task).kind == BlockKind::Extension;
+        let extending = frames.path(frame.run).find(in_extension);
+        extending.and_then(|frame| frames.get(frame.parent?)).unwrap_or(frame)
+    }
+
+    /// `$context`, within a branch the branch's own.
+    pub(crate) fn context(&self) -> &'a Value {
+        self.frame.map_or(&self.instance.context, |frame| self.instance.context_of(frame))
+    }
+
     fn local(&self, name: &str) -> Option<Value> {
         if let Some((_, local)) = self.locals.iter().find(|(local, _)| *local == name) {
             return Some((*local).clone());
         }
-        let around = self.instance.frames.path(self.frame?.run);
-        let mut locals = around.filter_map(|frame| self.plan.task(frame.task).kind.local(frame.memory.as_ref()?, name));
-        locals.next().cloned()
+        let this = self.frame?;
+        for frame in self.instance.frames.path(this.run) {
+            let kind = &self.plan.task(frame.task).kind;
+            if let Some(local) = frame.memory().and_then(|memory| kind.local(memory, name)) {
+                return Some(local.clone());
+            }
+            if frame.run != this.run && kind.hides_locals() {
+                return None;
+            }
+        }
+        None
     }
 }
 
 impl expr::Vars for Vars<'_> {
     fn get(&self, name: &str) -> Result<Value, Problem> {
         Ok(match (name, self.frame) {
-            ("context", _) => self.instance.context.clone(),
+            ("context", _) => self.context().clone(),
             ("input", Some(frame)) => frame.input.clone(),
             ("output", _) => self.output.cloned().unwrap_or_default(),
             ("secrets", _) => self.secrets(),
             ("workflow", _) => self.workflow(),
-            ("task", Some(frame)) => self.task(frame),
+            ("task", Some(frame)) => self.task(self.subject(frame)),
             ("runtime", _) => runtime(),
             ("authorization", _) => self.authorization.map(descriptor).unwrap_or_default(),
             (name, _) => self.local(name).unwrap_or_default(),

@@ -7,8 +7,10 @@ use std::sync::Arc;
 
 use super::authentication::Policy;
 pub(crate) use super::expressions::At;
+use super::extensions::Extensions;
 use super::keys::{Keys, OWN_PREFIX};
-use super::{Block, BlockIndex, Common, Task, TaskIndex, Then};
+use super::named::Named;
+use super::{Block, BlockIndex, BlockKind, Common, Task, TaskIndex, Then};
 use crate::diagnostic::{Diagnostic, Diagnostics, nearest, suggestion};
 use crate::expr::Mode;
 use crate::filter::Filter;
@@ -16,7 +18,7 @@ use crate::limits::Limits;
 use crate::pointer::Pointer;
 use crate::resource::{Bundle, Resource};
 use crate::source::{Key, Node};
-use crate::tasks::{self, Choice};
+use crate::tasks::{self, Choice, TypeOf};
 use crate::value;
 
 /// The compilation of one definition.
@@ -33,8 +35,6 @@ pub(crate) struct Compiler<'a> {
     pub(crate) secrets: Vec<String>,
     /// `use.authentications`; `None`: what is wrong was reported.
     pub(crate) authentications: BTreeMap<&'a str, Option<Arc<Policy>>>,
-    /// `use.errors`.
-    pub(crate) errors: BTreeMap<&'a str, &'a Node>,
     /// The variables that tasks around this place define.
     pub(crate) locals: Vec<String>,
     /// The documents that are there already.
@@ -45,6 +45,8 @@ pub(crate) struct Compiler<'a> {
     pub(super) base: String,
     /// Events or commands start instances, so that several of them are to be expected at a time.
     pub(crate) has_many_instances: bool,
+    pub(super) extensions: Extensions<'a>,
+    pub(super) named: Named<'a>,
 }
 
 /// A task of the definition, as its type sees it.
@@ -63,10 +65,10 @@ impl<'n> TaskNode<'n> {
     }
 }
 
-const COMMON_KEYS: &[&str] = &["if", "input", "output", "export", "then", "metadata"];
-const COMMON_NOT_YET: &[&str] = &["timeout"];
+const COMMON_KEYS: &[&str] = &["if", "input", "output", "export", "timeout", "then", "metadata"];
+const COMMON_NOT_YET: &[&str] = &[];
 /// Task types of the specification that have no file under `tasks/` yet.
-const TYPES_NOT_YET: &[&str] = &["for", "fork", "run"];
+const TYPES_NOT_YET: &[&str] = &["run"];
 /// Calls of the specification that this build does not know; any other name is a function.
 const CALLS_NOT_YET: &[&str] = &["grpc", "openapi", "asyncapi", "mcp", "a2a"];
 
@@ -87,12 +89,13 @@ impl<'a> Compiler<'a> {
             waits: Vec::new(),
             secrets: Vec::new(),
             authentications: BTreeMap::new(),
-            errors: BTreeMap::new(),
             locals: Vec::new(),
             bundle,
             missing: Vec::new(),
             base: String::new(),
             has_many_instances: true,
+            extensions: Extensions::default(),
+            named: Named::default(),
         }
     }
 
@@ -111,6 +114,34 @@ impl<'a> Compiler<'a> {
 
     /// A list of tasks; `pointer` is the list's own.
     pub(crate) fn list(&mut self, node: &Node, pointer: &Pointer) -> Option<BlockIndex> {
+        self.block(node, pointer, BlockKind::List)
+    }
+
+    /// The branches of a fork; `pointer` is their list's own.
+    pub(crate) fn branches(&mut self, node: &Node, pointer: &Pointer) -> Option<BlockIndex> {
+        self.block(node, pointer, BlockKind::Branches)
+    }
+
+    /// A place for a body that is compiled later, because it may call itself.
+    pub(crate) fn reserve_body(&mut self) -> BlockIndex {
+        let index = BlockIndex(self.blocks.len() as u32);
+        self.blocks.push(Block { kind: BlockKind::Body, tasks: Vec::new() });
+        index
+    }
+
+    /// Compiles the one task of a reserved body (a function's); `pointer` is its own. It sees no variables of the tasks
+    /// that call it: their type must have [`crate::tasks::TaskType::HIDES_LOCALS`].
+    pub(crate) fn fill_body(&mut self, index: BlockIndex, name: &Key, node: &Node, pointer: &Pointer) {
+        let locals = std::mem::take(&mut self.locals);
+        let extending = self.extensions.leave();
+        let place = Place { block: index, position: 0, siblings: &[&name.text] };
+        let task = self.task(name, node, pointer, place);
+        self.blocks[index.0 as usize].tasks = vec![task];
+        self.extensions.enter_again(extending);
+        self.locals = locals;
+    }
+
+    pub(super) fn block(&mut self, node: &Node, pointer: &Pointer, kind: BlockKind) -> Option<BlockIndex> {
         let Some(items) = node.as_seq() else {
             self.error(
                 "FS-WRONG-TYPE",
@@ -121,7 +152,7 @@ impl<'a> Compiler<'a> {
             return None;
         };
         let index = BlockIndex(self.blocks.len() as u32);
-        self.blocks.push(Block { tasks: Vec::new() });
+        self.blocks.push(Block { kind, tasks: Vec::new() });
         let entries: Vec<Option<(&Key, &Node)>> = items.iter().map(|item| self.list_item(item)).collect();
         let names: Vec<&str> = entries.iter().map(|entry| entry.map_or("", |(key, _)| &*key.text)).collect();
         for (position, entry) in entries.into_iter().enumerate() {
@@ -136,7 +167,9 @@ impl<'a> Compiler<'a> {
                     .with_hint("give each task of a list its own name"),
                 );
             }
-            let place = Place { block: index, position: position as u32, siblings: &names };
+            // Branches run at once: none can go on with another.
+            let siblings = if kind == BlockKind::Branches { &[] } else { &*names };
+            let place = Place { block: index, position: position as u32, siblings };
             let task = self.task(key, task, &pointer.index(position).child(&key.text), place);
             self.blocks[index.0 as usize].tasks.push(task);
         }
@@ -172,7 +205,11 @@ impl<'a> Compiler<'a> {
         self.tasks.push(None);
         let task = TaskNode { node, pointer, siblings: place.siblings };
         // Everything is looked at, so that all mistakes are reported at once.
-        let kind = self.task_type(key, task);
+        let (of, kind) = match self.task_type(key, task) {
+            Some((of, kind)) => (Some(of), kind),
+            None => (None, None),
+        };
+        let extensions = of.map(|of| self.extensions.of(of.key)).unwrap_or_default();
         let common = self.common(task);
         self.tasks[index.0 as usize] = kind.map(|kind| Task {
             name: key.text.to_string(),
@@ -181,12 +218,13 @@ impl<'a> Compiler<'a> {
             position: place.position,
             common,
             kind,
+            extensions,
             definition: value::from_node(node),
         });
         index
     }
 
-    fn task_type(&mut self, key: &Key, task: TaskNode<'_>) -> Option<tasks::Kind> {
+    fn task_type(&mut self, key: &Key, task: TaskNode<'_>) -> Option<(&'static TypeOf, Option<tasks::Kind>)> {
         let Some(entries) = task.node.as_map() else {
             self.wrong_type(task.node, &format!("the task `{}`", key.text), "a mapping");
             return None;
@@ -221,7 +259,7 @@ impl<'a> Compiler<'a> {
         };
         let not_yet: Vec<&str> = COMMON_NOT_YET.iter().chain(of.not_yet_keys).copied().collect();
         self.check_keys(entries, &format!("a `{}` task", of.key), &[&[of.key], of.more_keys, COMMON_KEYS], &not_yet);
-        tasks::compile(of, &task, self)
+        Some((of, tasks::compile(of, &task, self)))
     }
 
     /// Says which kinds of the type there are.
@@ -280,6 +318,9 @@ impl<'a> Compiler<'a> {
             common.export_as = export.get("as").and_then(|as_| self.jq_or_template(as_, At::Export));
             common.export_schema = export.get("schema").and_then(|schema| self.schema(schema));
         }
+        if let Some(timeout) = node.get("timeout") {
+            common.timeout = self.timeout(timeout, At::Definition);
+        }
         if let Some(then) = node.get("then") {
             common.then = self.then(then, task.siblings).unwrap_or_default();
         }
@@ -304,6 +345,15 @@ impl<'a> Compiler<'a> {
             "end" => Then::End,
             name => match siblings.iter().position(|sibling| *sibling == name) {
                 Some(position) => Then::Sibling(position as u32),
+                None if siblings.is_empty() => {
+                    self.error(
+                        "FS-UNKNOWN-TASK",
+                        node,
+                        format!("branches run at once: none can go on with `{name}`"),
+                        "allowed here: continue, exit (this branch is done), end",
+                    );
+                    return None;
+                }
                 None => {
                     let names =
                         siblings.iter().copied().chain(["continue", "exit", "end"]).filter(|name| !name.is_empty());

@@ -6,6 +6,7 @@ use flagstop_schemas::Hash16;
 
 use super::compiler::{At, Compiler};
 use super::keys::Keys;
+use super::named::NamedOf;
 use super::{Block, Plan, Workflow};
 use crate::api::Reference;
 use crate::diagnostic::{Diagnostics, Severity};
@@ -15,13 +16,12 @@ use crate::pointer::Pointer;
 use crate::reference;
 use crate::resource::Bundle;
 use crate::source::{self, Node};
-use crate::tasks::check_error;
 use crate::value;
 
 const ROOT: Keys = Keys {
     of: "a workflow definition",
-    known: &["document", "input", "use", "do", "output", "schedule", "evaluate"],
-    not_yet: &["timeout"],
+    known: &["document", "input", "use", "do", "output", "schedule", "evaluate", "timeout"],
+    not_yet: &[],
 };
 const DOCUMENT: Keys = Keys {
     of: "`document`",
@@ -30,8 +30,8 @@ const DOCUMENT: Keys = Keys {
 };
 const USE: Keys = Keys {
     of: "`use`",
-    known: &["authentications", "errors", "secrets"],
-    not_yet: &["catalogs", "extensions", "functions", "retries", "timeouts"],
+    known: &["authentications", "errors", "extensions", "retries", "secrets", "timeouts"],
+    not_yet: &["catalogs", "functions"],
 };
 const INPUT: Keys = Keys { of: "the workflow's `input`", known: &["schema", "from"], not_yet: &[] };
 const OUTPUT: Keys = Keys { of: "the workflow's `output`", known: &["schema", "as"], not_yet: &[] };
@@ -77,11 +77,15 @@ impl<'a> Compiler<'a> {
         let output_as =
             output.and_then(|output| output.get("as")).and_then(|as_| self.jq_or_template(as_, At::WorkflowOutput));
         let output_schema = output.and_then(|output| output.get("schema")).and_then(|schema| self.schema(schema));
+        let timeout = root.get("timeout").and_then(|timeout| self.timeout(timeout, At::WorkflowInput));
         let clockwork = self.clockwork(document);
         let schedule = root.get("schedule").map(|schedule| self.schedule(schedule, &clockwork, reference.as_ref()));
         // What only a clock starts has hardly ever two runs at once.
         self.has_many_instances = root.get("schedule").is_none_or(|schedule| schedule.get("on").is_some());
+        let extensions = self.extensions();
         let list = self.required(root, "do", ROOT.of).and_then(|list| self.list(list, &Pointer::root().child("do")));
+
+        self.check_unused();
 
         let tasks: Option<Vec<_>> = std::mem::take(&mut self.tasks).into_iter().collect();
         Some(Plan {
@@ -90,6 +94,7 @@ impl<'a> Compiler<'a> {
             definition: value::from_node(root),
             tasks: tasks?,
             blocks: std::mem::take::<Vec<Block>>(&mut self.blocks),
+            extensions,
             workflow: Workflow {
                 input_schema,
                 input_from,
@@ -97,6 +102,7 @@ impl<'a> Compiler<'a> {
                 output_schema,
                 secrets: std::mem::take(&mut self.secrets),
                 business_key,
+                timeout,
                 list: list?,
             },
             schedule: schedule.unwrap_or_default(),
@@ -186,15 +192,11 @@ impl<'a> Compiler<'a> {
                 self.wrong_type(policies, "`use.authentications`", "a mapping of names to authentications");
             }
         }
-        match node.get("errors").map(|errors| (errors, errors.as_map())) {
-            None => {}
-            Some((_, Some(entries))) => {
-                for (key, error) in entries {
-                    check_error(error, self);
-                    self.errors.insert(&key.text, error);
-                }
-            }
-            Some((errors, None)) => self.wrong_type(errors, "`use.errors`", "a mapping of names to errors"),
+        for of in NamedOf::ALL {
+            self.name_all(of, node);
+        }
+        if let Some(extensions) = node.get("extensions") {
+            self.name_extensions(extensions);
         }
     }
 

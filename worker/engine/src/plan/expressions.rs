@@ -150,6 +150,11 @@ impl Compiler<'_> {
 
     /// A duration: constants are checked at once.
     pub(crate) fn duration(&mut self, node: &Node, keys: Keys) -> Option<Template> {
+        self.duration_at(node, keys, At::Definition)
+    }
+
+    /// A duration that stands elsewhere than among a task's own properties.
+    pub(super) fn duration_at(&mut self, node: &Node, keys: Keys, at: At) -> Option<Template> {
         if node.as_map().is_some() {
             let before = self.diagnostics.len();
             self.mapping(node, keys);
@@ -160,7 +165,7 @@ impl Compiler<'_> {
             self.wrong_type(node, keys.of, "a text like `PT1H30M` or a mapping like `{ hours: 1 }`");
             return None;
         }
-        let template = self.template(node, At::Definition)?;
+        let template = self.template(node, at)?;
         if let Some(constant) = template.as_constant()
             && let Err(why) = duration::from_value(constant, self.limits.duration_days_max)
         {

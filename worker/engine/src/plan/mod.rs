@@ -10,7 +10,9 @@ pub(crate) mod compiler;
 mod document;
 pub(crate) mod endpoint;
 mod expressions;
+mod extensions;
 pub(crate) mod keys;
+pub(crate) mod named;
 mod resources;
 mod schedule;
 
@@ -39,6 +41,7 @@ pub struct Plan {
     definition: Value,
     tasks: Vec<Task>,
     blocks: Vec<Block>,
+    extensions: Vec<Extension>,
     workflow: Workflow,
     schedule: Schedule,
     waits: Vec<Filter>,
@@ -56,6 +59,8 @@ pub(crate) struct Workflow {
     /// `use.secrets`.
     pub(crate) secrets: Vec<String>,
     pub(crate) business_key: Option<Template>,
+    /// After how long it is cut.
+    pub(crate) timeout: Option<Template>,
     pub(crate) list: BlockIndex,
 }
 
@@ -70,7 +75,29 @@ pub(crate) struct BlockIndex(pub(crate) u32);
 /// A list of tasks.
 #[derive(Debug)]
 pub(crate) struct Block {
+    pub(crate) kind: BlockKind,
     pub(crate) tasks: Vec<TaskIndex>,
+}
+
+/// What a list of tasks is for: decides what follows when one of them is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BlockKind {
+    /// One after the other.
+    List,
+    /// One task that is a body of its own, such as a function's: its directive is ignored.
+    Body,
+    /// All at once.
+    Branches,
+    /// Before or after another task.
+    Extension,
+}
+
+/// What runs around other tasks.
+#[derive(Debug)]
+pub(crate) struct Extension {
+    pub(crate) when: Option<Expression>,
+    pub(crate) before: Option<BlockIndex>,
+    pub(crate) after: Option<BlockIndex>,
 }
 
 /// A task.
@@ -84,6 +111,8 @@ pub(crate) struct Task {
     pub(crate) position: u32,
     pub(crate) common: Common,
     pub(crate) kind: Kind,
+    /// The extensions of its type, by number.
+    pub(crate) extensions: Vec<u32>,
     /// Its definition as data, for `$task.definition`.
     pub(crate) definition: Value,
 }
@@ -98,6 +127,8 @@ pub(crate) struct Common {
     pub(crate) output_schema: Option<Schema>,
     pub(crate) export_as: Option<Template>,
     pub(crate) export_schema: Option<Schema>,
+    /// After how long it is cut.
+    pub(crate) timeout: Option<Template>,
     pub(crate) then: Then,
 }
 
@@ -203,5 +234,22 @@ impl Plan {
 
     pub(crate) fn block(&self, index: BlockIndex) -> &Block {
         &self.blocks[index.0 as usize]
+    }
+
+    /// The list in which a task stands.
+    pub(crate) fn block_of(&self, index: TaskIndex) -> &Block {
+        self.block(self.task(index).block)
+    }
+
+    pub(crate) fn is_branch(&self, task: &Task) -> bool {
+        self.block(task.block).kind == BlockKind::Branches
+    }
+
+    pub(crate) fn extension(&self, number: u32) -> &Extension {
+        &self.extensions[number as usize]
+    }
+
+    pub(crate) fn has_extensions(&self) -> bool {
+        !self.extensions.is_empty()
     }
 }

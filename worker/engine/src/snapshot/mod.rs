@@ -8,6 +8,7 @@
 //! several places share is written once. Never written here: secrets and rendered requests.
 
 mod codec;
+mod outcomes;
 mod values;
 
 pub(crate) use codec::{Reader, Stored, Writer};

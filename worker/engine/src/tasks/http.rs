@@ -111,7 +111,7 @@ pub(super) fn wait_reason(call: &impl HttpCall, look: &Look<'_>) -> WaitReason {
 }
 
 pub(super) fn render(call: &impl HttpCall, look: &Look<'_>, env: &Env<'_>) -> Result<Request, Problem> {
-    let key = look.instance.idempotency_key(look.plan, look.frame.task, &[]);
+    let key = look.idempotency_key();
     call.request(&look.vars(env), &look.frame.input, &key).map(Request::Http)
 }
 

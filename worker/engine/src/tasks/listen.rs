@@ -171,6 +171,11 @@ impl TaskType for Listen {
         let (foreach, current) = (self.foreach.as_ref()?, listening.current.as_ref()?);
         foreach.local(current, name)
     }
+
+    fn iteration(&self, listening: &Listening) -> Option<u32> {
+        let index = value::as_i64(&listening.current.as_ref()?.index)?;
+        u32::try_from(index).ok()
+    }
 }
 
 impl Listen {

@@ -6,6 +6,8 @@
 mod call_http;
 mod do_;
 mod emit;
+mod for_;
+mod fork;
 mod http;
 mod listen;
 mod raise;
@@ -14,11 +16,12 @@ mod switch;
 mod try_;
 mod wait;
 
-pub(crate) use raise::check_error;
+pub(crate) use raise::check_unraised;
+pub(crate) use try_::check_unused_policy;
 
 use std::sync::Arc;
 
-use crate::api::{EffectOutcome, Env, Projection, Request, Value, WaitReason};
+use crate::api::{ChildOutcome, EffectOutcome, Env, Projection, Request, Value, WaitReason};
 use crate::event::Event;
 use crate::machine::cx::Cx;
 use crate::machine::look::Look;
@@ -37,6 +40,8 @@ pub(crate) enum Outcome {
     Go(Value, Then),
     /// It runs a list of tasks, with this raw input for the first.
     List(BlockIndex, Value),
+    /// It runs all tasks of a block of branches at once, each with this raw input.
+    Fork(BlockIndex, Value),
     /// It waits for what its memory projects.
     Pause,
 }
@@ -47,6 +52,17 @@ pub(crate) enum Signal<'a> {
     Event { part: u16, event: &'a Arc<Event> },
     Timer { part: u16 },
     Effect { part: u16, outcome: EffectOutcome },
+    Child { part: u16, outcome: ChildOutcome },
+}
+
+/// A branch of a fork that is over.
+#[derive(Debug)]
+pub(crate) struct Branch {
+    /// Its place in the block.
+    pub(crate) position: u32,
+    pub(crate) output: Value,
+    /// `$context` as it left it; `None`: it exported nothing.
+    pub(crate) context: Option<Value>,
 }
 
 /// One task type. A step that fails gives the problem; the core adds the task's pointer.
@@ -60,7 +76,9 @@ pub(crate) trait TaskType: Sized + std::fmt::Debug {
     const MORE_KEYS: &'static [&'static str] = &[];
     /// Keys that the specification gives the type and this build does not.
     const NOT_YET_KEYS: &'static [&'static str] = &[];
-    /// Stands for the type in snapshots: never changes, never 0.
+    /// Tasks inside of it do not see the variables of those around it.
+    const HIDES_LOCALS: bool = false;
+    /// Stands for the type in snapshots: never changes, never 0 and below 250.
     const TAG: u8;
     /// What a run remembers while it is live.
     type Memory: Stored + Clone + std::fmt::Debug;
@@ -87,6 +105,27 @@ pub(crate) trait TaskType: Sized + std::fmt::Debug {
         &self,
         _memory: &mut Self::Memory,
         _cx: &mut Cx<'_, '_>,
+        problem: Problem,
+    ) -> Result<Outcome, Problem> {
+        Err(problem)
+    }
+
+    /// A branch of its fork is done: by its end, by `exit` or because it was skipped.
+    fn branch_done(
+        &self,
+        _memory: &mut Self::Memory,
+        _cx: &mut Cx<'_, '_>,
+        _branch: Branch,
+    ) -> Result<Outcome, Problem> {
+        Ok(Outcome::Pause)
+    }
+
+    /// A branch of its fork has faulted. `Err` passes the error on, `Ok` has caught it.
+    fn branch_faulted(
+        &self,
+        _memory: &mut Self::Memory,
+        _cx: &mut Cx<'_, '_>,
+        _branch: Branch,
         problem: Problem,
     ) -> Result<Outcome, Problem> {
         Err(problem)
@@ -119,6 +158,20 @@ pub(crate) trait TaskType: Sized + std::fmt::Debug {
     fn local<'m>(&self, _memory: &'m Self::Memory, _name: &str) -> Option<&'m Value> {
         None
     }
+
+    /// Which of its rounds the tasks inside of it belong to, counted from 0, or which of several callers of the same
+    /// tasks it is: what tells their runs apart (D4). `None`: it runs them once.
+    fn iteration(&self, _memory: &Self::Memory) -> Option<u32> {
+        None
+    }
+
+    /// Which attempt at the tasks inside of it this is, counted from 1; `None`: it makes only one.
+    fn attempt(&self, _memory: &Self::Memory) -> Option<u32> {
+        None
+    }
+
+    /// Its faulted instance is retried, and this run with it: attempts and their limits begin anew.
+    fn begin_anew(&self, _memory: &mut Self::Memory, _now_us: i64) {}
 }
 
 /// Makes the sum types over all task types and hands each call on to the right one.
@@ -176,6 +229,26 @@ macro_rules! registry {
                 }
             }
 
+            pub(crate) fn branch_done(
+                &self, memory: &mut Memory, cx: &mut Cx<'_, '_>, branch: Branch,
+            ) -> Result<Outcome, Problem> {
+                match (self, memory) {
+                    $((Self::$variant(kind), Memory::$variant(memory)) => kind.branch_done(memory, cx, branch),)*
+                    _ => Err(foreign_memory()),
+                }
+            }
+
+            pub(crate) fn branch_faulted(
+                &self, memory: &mut Memory, cx: &mut Cx<'_, '_>, branch: Branch, problem: Problem,
+            ) -> Result<Outcome, Problem> {
+                match (self, memory) {
+                    $((Self::$variant(kind), Memory::$variant(memory)) => {
+                        kind.branch_faulted(memory, cx, branch, problem)
+                    })*
+                    _ => Err(foreign_memory()),
+                }
+            }
+
             pub(crate) fn wake(
                 &self, memory: &mut Memory, cx: &mut Cx<'_, '_>, signal: Signal<'_>,
             ) -> Option<Result<Outcome, Problem>> {
@@ -215,6 +288,33 @@ macro_rules! registry {
                 }
             }
 
+            pub(crate) fn iteration(&self, memory: &Memory) -> Option<u32> {
+                match (self, memory) {
+                    $((Self::$variant(kind), Memory::$variant(memory)) => kind.iteration(memory),)*
+                    _ => None,
+                }
+            }
+
+            pub(crate) fn attempt(&self, memory: &Memory) -> Option<u32> {
+                match (self, memory) {
+                    $((Self::$variant(kind), Memory::$variant(memory)) => kind.attempt(memory),)*
+                    _ => None,
+                }
+            }
+
+            pub(crate) fn begin_anew(&self, memory: &mut Memory, now_us: i64) {
+                match (self, memory) {
+                    $((Self::$variant(kind), Memory::$variant(memory)) => kind.begin_anew(memory, now_us),)*
+                    _ => {}
+                }
+            }
+
+            pub(crate) fn hides_locals(&self) -> bool {
+                match self {
+                    $(Self::$variant(_) => <$type>::HIDES_LOCALS,)*
+                }
+            }
+
             /// Reads what a run of this type remembered; `tag` was already taken.
             pub(crate) fn read_memory(&self, tag: u8, from: &mut Reader<'_>) -> Result<Memory, SnapshotError> {
                 match self {
@@ -247,6 +347,8 @@ registry! {
     Emit: emit::Emit,
     Listen: listen::Listen,
     CallHttp: call_http::CallHttp,
+    For: for_::For,
+    Fork: fork::Fork,
 }
 
 /// What tells a task type from the others in a definition.
@@ -313,6 +415,6 @@ mod tests {
     #[test]
     fn snapshots_tell_every_task_type_from_every_other() {
         let tags: std::collections::BTreeSet<_> = TYPES.iter().map(|of| of.tag).collect();
-        assert!(tags.len() == TYPES.len() && !tags.contains(&0));
+        assert!(tags.len() == TYPES.len() && tags.iter().all(|tag| (1..250).contains(tag)));
     }
 }

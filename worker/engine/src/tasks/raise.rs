@@ -1,11 +1,11 @@
 //! `raise`: faults with the author's error.
 
 use super::{Outcome, TaskType};
-use crate::diagnostic::suggestion;
 use crate::expr::{self, Template};
 use crate::machine::cx::Cx;
 use crate::plan::compiler::{At, Compiler, TaskNode};
 use crate::plan::keys::Keys;
+use crate::plan::named::NamedOf;
 use crate::problem::{Problem, ProblemKind};
 use crate::source::Node;
 
@@ -29,25 +29,10 @@ impl TaskType for Raise {
         compiler.mapping(node, RAISE)?;
         let error = compiler.required(node, "error", RAISE.of)?;
         let error = match error.as_str() {
-            Some(name) => match compiler.errors.get(name) {
-                Some(defined) => *defined,
-                None => {
-                    let hint = match compiler.errors.is_empty() {
-                        _ if expr::holds_expression(name) => {
-                            "write its fields: `error: { type: '${ … }', status: '${ … }' }`".to_owned()
-                        }
-                        true => format!("define it: `use: {{ errors: {{ {name}: {{ type: …, status: … }} }} }}`"),
-                        false => suggestion(name, compiler.errors.keys().copied()),
-                    };
-                    compiler.error("FS-UNKNOWN-NAME", error, format!("`use.errors` defines no `{name}`"), &hint);
-                    return None;
-                }
-            },
+            Some(_) => compiler.named(NamedOf::Errors, error)?,
             None => error,
         };
-        let checked = check_error(error, compiler);
-        let error = compiler.template(error, At::Definition);
-        checked.and(error).map(|error| Self { error })
+        Self::of_error(error, compiler)
     }
 
     fn enter(&self, cx: &mut Cx<'_, '_>) -> Result<((), Outcome), Problem> {
@@ -60,8 +45,21 @@ impl TaskType for Raise {
     }
 }
 
+impl Raise {
+    fn of_error(error: &Node, compiler: &mut Compiler<'_>) -> Option<Self> {
+        let checked = check_error(error, compiler);
+        let error = compiler.template(error, At::Definition);
+        checked.and(error).map(|error| Self { error })
+    }
+}
+
+/// Reports what is wrong in an error that no task raises.
+pub(crate) fn check_unraised(error: &Node, compiler: &mut Compiler<'_>) {
+    Raise::of_error(error, compiler);
+}
+
 /// What is surely wrong in an error's definition.
-pub(crate) fn check_error(node: &Node, compiler: &mut Compiler<'_>) -> Option<()> {
+fn check_error(node: &Node, compiler: &mut Compiler<'_>) -> Option<()> {
     compiler.mapping(node, ERROR)?;
     compiler.required(node, "type", ERROR.of)?;
     let status = compiler.required(node, "status", ERROR.of)?;

@@ -48,15 +48,10 @@ do:
 #[test]
 fn what_the_specification_has_and_this_build_has_not_is_named_as_not_yet() {
     for rest in [
-        "do: [ { a: { for: { in: '.x' }, do: [] } } ]",
-        "do: [ { a: { fork: { branches: [] } } } ]",
         "do: [ { a: { run: { shell: { command: ls } } } } ]",
         "do: [ { a: { call: openapi, with: {} } } ]",
         "do: [ { a: { call: myFunction } } ]",
-        "do: [ { a: { set: { x: 1 }, timeout: { after: PT1S } } } ]",
-        "do: [ { a: { try: [], catch: { retry: {} } } } ]",
         "use: { functions: {} }\ndo: []",
-        "timeout: { after: PT1S }\ndo: []",
         "do: [ { a: { set: { x: 1 }, metadata: { flagstop: { checkpoint: task } } } } ]",
     ] {
         assert_eq!(codes(rest), ["FS-NOT-YET"], "{rest}");
