@@ -108,6 +108,7 @@ impl<'t> Builder<'t, '_> {
         tag: Option<Cow<'t, Tag>>,
         span: Span,
     ) -> Result<(), Stop> {
+        let span = self.without_trailing_space(span);
         self.check_tag(tag.as_deref(), &["str", "int", "float", "bool", "null"], span);
         let forced_text = tag.as_deref().is_some_and(|tag| tag.suffix == "str");
         if self.awaits_key() {
@@ -227,6 +228,13 @@ impl<'t> Builder<'t, '_> {
             let found = Diagnostic::error("FS-YAML-TAG", span, format!("the tag `{tag}` means nothing here"));
             self.found.push(found.with_hint("leave it out"));
         }
+    }
+
+    /// The parser counts blanks behind a text in quotes to it.
+    fn without_trailing_space(&self, span: Span) -> Span {
+        let start = span.offset as usize;
+        let text = self.text.get(start..start + span.length as usize).unwrap_or_default();
+        Span { length: text.trim_end().len() as u32, ..span }
     }
 
     fn too_deep(&self, span: Span) -> Stop {

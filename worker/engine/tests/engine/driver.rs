@@ -169,6 +169,13 @@ impl World {
         bookmarks.into_iter().filter(|bookmark| keys.contains(&bookmark.key)).map(|bookmark| bookmark.slot).collect()
     }
 
+    /// Gives an event to whatever waits for it, found as the store finds it. `false`: nothing does, it stays parked.
+    pub fn hear(&mut self, event: CloudEvent) -> bool {
+        let event = Arc::new(Event::parse(event, &self.limits).expect("a good event"));
+        let mut slots = self.waiting_slots(&event).into_iter();
+        slots.any(|slot| self.apply(Stimulus::Event { slot, event: event.clone() }).is_ok())
+    }
+
     pub fn try_event(&mut self, slot: i64, event: CloudEvent) -> Result<(), Rejected> {
         let event = Arc::new(Event::parse(event, &self.limits).expect("a good event"));
         self.apply(Stimulus::Event { slot, event })

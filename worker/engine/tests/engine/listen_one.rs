@@ -1,4 +1,4 @@
-//! `listen` and `emit`.
+//! `listen` to one event: filters, correlation, what is heard and how it is read.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use flagstop_engine::{Event, Limits};
 use flagstop_schemas::{Data, StatusKind};
 use serde_json::json;
 
-use crate::driver::{START_US, World, assert_has, both_ways, compile, event, problem, to_json};
+use crate::driver::{START_US, World, both_ways, compile, event};
 
 const CHECK: &str = "
 do:
@@ -282,124 +282,4 @@ fn what_is_awaited_is_fixed_when_the_listen_begins() {
     world.now_us += 1_000_000;
     assert_eq!(world.apply(Stimulus::Timer { slot: before.bookmarks[0].slot }), Err(Rejected::NotWaiting));
     assert_eq!(world.instance.projection(&world.plan), before);
-}
-
-#[test]
-fn emit_publishes_the_authors_event_and_gives_it_as_output() {
-    both_ways(|kill| {
-        let world = World::new(
-            "
-do:
-  - tell:
-      emit:
-        event:
-          with:
-            source: https://example.com
-            type: com.example.greeted
-            subject: '${ .name }'
-            tenant: acme
-            data: { text: '${ \"Hello \" + .name }' }
-",
-        );
-        let world = world.killed(kill).run(json!({ "name": "Ada" }));
-        let emitted = world.emitted();
-        assert_eq!(emitted.len(), 1);
-        assert_eq!(
-            world.output(),
-            json!({
-                "specversion": "1.0",
-                "id": emitted[0].id,
-                "source": "https://example.com",
-                "type": "com.example.greeted",
-                "subject": "Ada",
-                "time": "2026-01-01T00:00:00Z",
-                "datacontenttype": "application/json",
-                "tenant": "acme",
-                "data": { "text": "Hello Ada" },
-            })
-        );
-        assert_eq!(emitted[0].data, Data::Json(r#"{"text":"Hello Ada"}"#.into()));
-        assert_eq!(to_json(Event::parse(emitted[0].clone(), &Limits::default()).unwrap().value()), world.output());
-        assert_eq!(world.statuses().count(), 5, "an emitted event takes no number");
-    });
-}
-
-#[test]
-fn an_emitted_event_without_identity_gets_one_that_a_repetition_makes_again() {
-    let run = || {
-        let definition = "
-do:
-  - tell: { emit: { event: { with: { type: t } } } }
-  - again: { switch: [ { once: { when: '$workflow.input.twice and (. | has(\"first\") | not)', then: mark } }, { done: { then: end } } ] }
-  - mark: { set: { first: true }, then: last }
-  - last: { emit: { event: { with: { type: t, data: 1 } } } }
-";
-        World::new(definition).run(json!({ "twice": true })).emitted().into_iter().cloned().collect::<Vec<_>>()
-    };
-    let (one, two) = (run(), run());
-    assert_eq!(one, two);
-    assert_eq!(one[0].source, "/test/flow/1.2.3");
-    assert_eq!((&one[0].data, &one[0].datacontenttype), (&Data::Absent, &None));
-    assert_eq!(one.len(), 2);
-    assert_ne!(one[0].id, one[1].id);
-}
-
-#[test]
-fn emitted_data_goes_out_by_its_content_type_and_is_heard_as_it_was_written() {
-    for (media_type, data, sent) in [
-        ("application/json", r#""hi""#, Data::Json(r#""hi""#.into())),
-        ("application/vnd.acme+json", "{ a: 1 }", Data::Json(r#"{"a":1}"#.into())),
-        ("text/plain; charset=utf-8", "hi", Data::Binary("hi".into())),
-        ("image/svg+xml", "<svg/>", Data::Binary("<svg/>".into())),
-        ("image/png", "aGk=", Data::Binary("hi".into())),
-    ] {
-        let world = World::new(&format!(
-            "do: [ {{ a: {{ emit: {{ event: {{ with: {{ type: t, datacontenttype: '{media_type}', data: {data} }} }} }} }} }} ]"
-        ));
-        let world = world.run(json!({}));
-        assert_eq!(world.emitted()[0].data, sent, "{media_type}");
-        let heard = parsed(world.emitted()[0].clone());
-        assert_eq!(to_json(heard.value()), world.output(), "{media_type}: the output is the event as others see it");
-        let again = World::new("do: [ { a: { listen: { to: { one: { with: { type: t } } } } } } ]");
-        let written: serde_json::Value = if data.starts_with(['{', '"']) { to_json(heard.data()) } else { json!(data) };
-        assert_eq!(again.hears(world.emitted()[0].clone()).run(json!({})).output(), json!([written]), "{media_type}");
-    }
-    let broken = World::new(
-        "do: [ { a: { emit: { event: { with: { type: t, datacontenttype: image/png, data: 'no base64' } } } } } ]",
-    );
-    assert_has(&broken.run(json!({})).error(), &problem("expression", 400, "/do/0/a"));
-}
-
-#[test]
-fn an_event_that_can_not_be_one_faults_its_task() {
-    for with in [
-        "{ type: t, time: tomorrow }",
-        "{ type: t, source: 'white space' }",
-        "{ type: t, data: '${ \"x\" * 2000000 }' }",
-        "{ type: '${ .missing }' }",
-        "{ type: t, source: '${ 7 }' }",
-        "{ type: t, extra: '${ [1] }' }",
-        "{ type: '${ \"\" }' }",
-    ] {
-        let world = World::new(&format!("do: [ {{ a: {{ emit: {{ event: {{ with: {with} }} }} }} }} ]")).run(json!({}));
-        assert_eq!(world.error()["status"], json!(400), "{with}");
-        assert!(world.emitted().is_empty());
-    }
-}
-
-#[test]
-fn triggers_are_one_or_each_of_any_and_give_the_event_as_input() {
-    let schedule = |schedule: &str| compile(&format!("schedule: {schedule}\ndo: []")).unwrap();
-    let plan = schedule("{ on: { any: [ { with: { type: a } }, { with: { type: b, data: '${ .n > 1 }' } } ] } }");
-    let types: Vec<_> = plan.triggers().iter().map(|filter| filter.event_type()).collect();
-    assert_eq!(types, [Some("a"), Some("b")]);
-    assert!(plan.triggers()[1].accepts(&parsed(event("b", "1", json!({ "n": 2 })))));
-    assert!(!plan.triggers()[1].accepts(&parsed(event("b", "1", json!({ "n": 1 })))));
-    let hired = parsed(event("a", "1", json!({ "id": 1 })));
-    assert_eq!(to_json(&plan.trigger_input(&hired))[0]["data"], json!({ "id": 1 }));
-    let read = schedule("{ on: { one: { with: { type: a } } }, read: data }");
-    assert_eq!(to_json(&read.trigger_input(&hired)), json!([{ "id": 1 }]));
-    let correlated =
-        schedule("{ on: { one: { with: { type: a }, correlate: { k: { from: .data.id, expect: 2 } } } } }");
-    assert!(!correlated.triggers()[0].accepts(&hired));
 }
