@@ -152,7 +152,7 @@ impl Cron {
             let moment = self.zone.to_ambiguous_timestamp(date.to_datetime(time(hour, minute, 0, 0)));
             let [first, second] = match (self.clock, moment.offset()) {
                 (Clock::Running, AmbiguousOffset::Gap { .. }) => [None, None],
-                (Clock::Running, AmbiguousOffset::Fold { .. }) => [moment.clone().earlier().ok(), moment.later().ok()],
+                (Clock::Running, AmbiguousOffset::Fold { .. }) => [moment.earlier().ok(), moment.later().ok()],
                 _ => [moment.compatible().ok(), None],
             };
             first.into_iter().chain(second)

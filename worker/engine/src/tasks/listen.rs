@@ -70,7 +70,8 @@ impl TaskType for Listen {
         let bounds = Bounds {
             events_max: limits.collected_events_max,
             bytes_max: limits.collected_bytes_max,
-            queue_max: limits.listen_queue_max,
+            // Without room for one, nothing would ever be heard.
+            queue_max: limits.listen_queue_max.max(1),
             queue_bytes_max: limits.collected_bytes_max / 4,
         };
         Some(Self { to, read: read?, foreach: foreach.map_or(Some(None), |foreach| foreach.map(Some))?, bounds })

@@ -1,6 +1,6 @@
 //! `listen` to all: one event for each filter, and the keys that the first event binds.
 
-use flagstop_engine::api::{Phase, Rejected};
+use flagstop_engine::api::{Phase, Rejected, Stimulus};
 use flagstop_schemas::StatusKind;
 use serde_json::json;
 
@@ -151,5 +151,41 @@ do:
         assert!(!world.hear(event("x", "1", json!(1))), "it was heard in the first run");
         assert!(world.hear(event("x", "3", json!(3))) && world.hear(event("y", "4", json!(4))));
         assert_eq!(world.output(), json!([3, 4]));
+    });
+}
+
+#[test]
+fn what_was_consumed_stays_consumed_when_the_listen_is_cut_and_retried() {
+    let definition = "
+do:
+  - patient:
+      try:
+        - both:
+            listen: { to: { all: [ { with: { type: x } }, { with: { type: y } } ] } }
+            timeout: { after: PT1M }
+      catch: { errors: { with: { status: 408 } }, retry: { delay: PT1S, limit: { attempt: { count: 3 } } } }
+";
+    both_ways(|kill| {
+        let mut world = World::new(definition).killed(kill);
+        world.start(json!({}));
+        assert!(world.hear(event("x", "1", json!(1))));
+        let cut = world.instance.projection(&world.plan).timers[0].clone();
+        world.now_us = cut.due_us;
+        world.apply(Stimulus::Timer { slot: cut.slot }).unwrap();
+        assert!(
+            world.instance.projection(&world.plan).bookmarks.is_empty(),
+            "until the retry begins it listens to nothing"
+        );
+        let retry = world.instance.projection(&world.plan).timers[0].clone();
+        world.now_us = retry.due_us;
+        world.apply(Stimulus::Timer { slot: retry.slot }).unwrap();
+        let bookmarks = world.instance.projection(&world.plan).bookmarks;
+        assert_eq!(bookmarks.iter().map(|bookmark| bookmark.since_us).collect::<Vec<_>>(), [Some(START_US); 2]);
+        assert!(!world.hear(event("x", "1", json!(1))), "the first attempt has consumed it");
+        assert!(world.hear(event("y", "2", json!(2))) && world.hear(event("x", "3", json!(3))));
+        assert_eq!(world.output(), json!([2, 3]));
+        let story = world.story();
+        let count = |what: &str| story.iter().filter(|line| line.starts_with(what)).count();
+        assert_eq!((count("correlating"), count("correlated")), (2, 1));
     });
 }

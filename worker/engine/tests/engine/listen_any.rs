@@ -147,9 +147,6 @@ do:
           - l: { listen: { to: { one: { with: { type: mine } } } } }
           - e: { emit: { event: { with: { type: mine, data: 1 } } } }
 ";
-    if crate::driver::compile(definition).is_err() {
-        return;
-    }
     both_ways(|kill| {
         let mut world = World::new(definition).killed(kill);
         world.start(json!({}));

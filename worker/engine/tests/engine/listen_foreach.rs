@@ -209,6 +209,7 @@ fn variables_of_a_foreach_are_checked() {
     for (foreach, code) in [
         ("{ item: input }", "FS-VALUE"),
         ("{ at: '1st' }", "FS-VALUE"),
+        ("{ item: x, at: x }", "FS-VALUE"),
         ("{ items: x }", "FS-UNKNOWN-KEY"),
         ("{ output: { from: . } }", "FS-UNKNOWN-KEY"),
         ("{ output: { as: $other } }", "FS-EXPR-VARIABLE"),

@@ -9,41 +9,31 @@ use flagstop_schemas::CloudEvent;
 use serde_json::json;
 
 use crate::driver::{Kill, World, event};
+use crate::random::Random;
 
 /// More than any of the definitions has.
 const FILTERS_MAX: i64 = 10;
 
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % bound
-    }
-
-    fn one_of<'a>(&mut self, choices: &[&'a str]) -> &'a str {
-        choices[self.below(choices.len() as u64) as usize]
-    }
+fn one_of<'a>(random: &mut Random, choices: &[&'a str]) -> &'a str {
+    choices[random.below(choices.len() as u64) as usize]
 }
 
 /// No filter reads the instance, and none has two open keys: then keys are exact.
 fn any_filter(random: &mut Random) -> String {
-    let with = random.one_of(&[
-        "type: a",
-        "type: b",
-        "type: a, subject: s",
-        "data: '${ .n > 1 }'",
-        "type: b, data: { n: 1, k: 1 }",
-    ]);
-    let correlate = random.one_of(&[
-        "",
-        ", correlate: { k: { from: .data.k } }",
-        ", correlate: { k: { from: .data.n } }",
-        ", correlate: { k: { from: .data.k, expect: '${ .k }' } }",
-        ", correlate: { k: { from: .data.k }, m: { from: .data.n, expect: 1 } }",
-    ]);
+    let with = one_of(
+        random,
+        &["type: a", "type: b", "type: a, subject: s", "data: '${ .n > 1 }'", "type: b, data: { n: 1, k: 1 }"],
+    );
+    let correlate = one_of(
+        random,
+        &[
+            "",
+            ", correlate: { k: { from: .data.k } }",
+            ", correlate: { k: { from: .data.n } }",
+            ", correlate: { k: { from: .data.k, expect: '${ .k }' } }",
+            ", correlate: { k: { from: .data.k }, m: { from: .data.n, expect: 1 } }",
+        ],
+    );
     format!("{{ with: {{ {with} }}{correlate} }}")
 }
 
@@ -67,16 +57,16 @@ fn any_definition(random: &mut Random) -> String {
             format!("any: {}, until: {{ {until} }}", any_filters(random))
         }
     };
-    let foreach = random.one_of(&[
-        "",
-        ", foreach: { do: [ { h: { call: http, with: { method: get, endpoint: 'https://a.example' } } } ] }",
-    ]);
+    let foreach = one_of(
+        random,
+        &["", ", foreach: { do: [ { h: { call: http, with: { method: get, endpoint: 'https://a.example' } } } ] }"],
+    );
     format!("do: [ {{ a: {{ listen: {{ to: {{ {to} }} }}{foreach} }} }} ]")
 }
 
 fn any_event(random: &mut Random, id: u32) -> CloudEvent {
     let mut cloud =
-        event(random.one_of(&["a", "b", "c"]), &id.to_string(), json!({ "k": random.below(3), "n": random.below(3) }));
+        event(one_of(random, &["a", "b", "c"]), &id.to_string(), json!({ "k": random.below(3), "n": random.below(3) }));
     if random.below(2) == 0 {
         cloud.subject = Some("s".into());
     }

@@ -5,18 +5,20 @@ use serde_json::json;
 
 use crate::driver::{Kill, SECOND_US, World, answer, event, from_json};
 
-const DEFINITIONS: [&str; 4] = [
+const DEFINITIONS: [&str; 6] = [
     "do: [ { a: { listen: { to: { one: { with: { type: t }, correlate: { k: { from: .data.k, expect: '${ .k }' } } } } } } }, { b: { call: http, with: { method: get, endpoint: 'https://a.example' } } }, { c: { wait: PT5S } } ]",
     "do: [ { a: { try: [ { b: { call: http, with: { method: get, endpoint: 'https://a.example' } } }, { c: { do: [ { d: { wait: PT1S } } ] } } ], catch: { as: e, do: [ { f: { listen: { to: { one: { with: { type: t, data: '${ .k == $e.status }' } } } } } } ], then: a } } } ]",
     "do: [ { a: { set: '${ .n }' } }, { b: { if: '. > 3', raise: { error: { type: 'https://example.com/e', status: 1 } } } }, { c: { set: { n: '${ . + 1 }' }, then: a } } ]",
     "do: [ { a: { do: [ { b: { emit: { event: { with: { type: t } } } } }, { c: { listen: { to: { one: { with: { type: t }, correlate: { k: { from: .data.k } } } } } } } ] } }, { d: { switch: [ { x: { when: '.[0].k == 1', then: a } }, { y: { then: end } } ] } } ]",
+    "do: [ { a: { listen: { to: { any: [ { with: { type: t }, correlate: { k: { from: .data.k } } } ], until: length > 4 } }, foreach: { do: [ { b: { call: http, with: { method: get, endpoint: 'https://a.example' } } }, { c: { if: '$item.k == 1', wait: PT1S } } ], export: { as: '{ n: $index }' } } } } ]",
+    "do: [ { a: { try: [ { b: { listen: { to: { all: [ { with: { type: t } }, { with: { type: t }, correlate: { k: { from: .data.k } } }, { with: { type: t }, correlate: { k: { from: .data.k } } } ] } } } }, { c: { listen: { to: { any: [], until: { all: [ { with: { type: t, data: '${ .k == 1 }' } } ] } } } } } ], catch: {} } } ]",
 ];
 
 /// xorshift64*: no dependency, and a printed seed repeats a run.
-struct Random(u64);
+pub struct Random(pub u64);
 
 impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub fn below(&mut self, bound: u64) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -37,7 +39,7 @@ fn no_order_of_stimuli_breaks_an_instance() {
 
 fn one_life(random: &mut Random) {
     let kill = if random.below(2) == 0 { Kill::Never } else { Kill::AfterEveryApply };
-    let mut world = World::new(DEFINITIONS[random.below(4) as usize]).killed(kill);
+    let mut world = World::new(DEFINITIONS[random.below(DEFINITIONS.len() as u64) as usize]).killed(kill);
     world.limits.steps_per_apply_max = 1 + random.below(9) as u32;
     world.limits.heard_events_max = 3;
     for _ in 0..40 {

@@ -35,6 +35,12 @@ impl Foreach {
         compiler.mapping(node, FOREACH)?;
         let item = name(node, "item", "item", compiler);
         let at = name(node, "at", "index", compiler);
+        if item == at
+            && let Some(name) = node.get("at").or(node.get("item"))
+        {
+            let message = "`foreach.item` and `foreach.at` have the same name";
+            compiler.error("FS-VALUE", name, message, "name one of them differently");
+        }
         let pointer = task.pointer.child("foreach").child("do");
         compiler.with_locals(&[&item, &at], |compiler| {
             let list = node.get("do").map(|list| compiler.list(list, &pointer));
