@@ -4,3 +4,4 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may stop where it can't go on"))]
 
 pub mod http;
+pub mod resources;

