@@ -4,4 +4,5 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may stop where it can't go on"))]
 
 pub mod http;
+pub mod process;
 pub mod resources;

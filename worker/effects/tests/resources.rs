@@ -15,12 +15,15 @@ use flagstop_engine::{Diagnostics, Limits};
 struct Web {
     documents: BTreeMap<&'static str, (u16, &'static str)>,
     asked: Mutex<Vec<String>>,
+    authorizations: Mutex<Vec<String>>,
 }
 
 #[async_trait]
 impl HttpTransport for Web {
     async fn send(&self, request: Outgoing) -> Result<Answer, String> {
         self.asked.lock().unwrap().push(request.url.clone());
+        let authorizations = request.headers.iter().filter(|(name, _)| name == "Authorization");
+        self.authorizations.lock().unwrap().extend(authorizations.map(|(_, value)| value.clone()));
         let (status, text) = *self.documents.get(request.url.as_str()).ok_or("no such host")?;
         let headers = vec![
             ("content-type".to_owned(), "application/yaml".to_owned()),
@@ -130,4 +133,37 @@ async fn mistakes_of_documents_are_mistakes_of_the_definition() {
     let folder = Folder::with("mistakes", &[("schemas/in.json", "{ type: nonsense }")]);
     let found = load_at(TWO_SCHEMAS, Place::Folder(folder.0.clone()), None, None).await.unwrap_err();
     assert!(found.to_string().contains("schemas/in.json"), "{found}");
+}
+
+#[tokio::test]
+async fn a_server_is_shown_who_asks_and_a_secret_that_is_not_there_is_told() {
+    let rest = "
+use: { secrets: [schemas] }
+input:
+  schema:
+    resource:
+      endpoint:
+        uri: https://schemas.example/in.json
+        authentication: { basic: { username: hr, password: '${ $secrets.schemas.password }' } }
+do: []
+";
+    let mut web = Web::default();
+    web.documents.insert("https://schemas.example/in.json", (200, "{}"));
+    let http = Http::new(Arc::new(|| 0), HttpOptions::default());
+    let password = flagstop_engine::read_document(b"{ password: open }", &Limits::default()).unwrap();
+    let secrets = BTreeMap::from([("schemas".to_owned(), password)]);
+    let nothing = BTreeMap::new();
+    let sources = |secrets| Sources {
+        place: Place::Nowhere,
+        default_catalog: None,
+        network: Network::Online(&http, &web),
+        secrets,
+    };
+    let text = definition(rest);
+    let loaded = load(text.as_bytes(), &sources(&secrets), &Limits::default()).await.unwrap();
+    assert!(loaded.plan.missing().is_empty());
+    assert_eq!(*web.authorizations.lock().unwrap(), ["Basic aHI6b3Blbg=="]);
+    let loaded = load(text.as_bytes(), &sources(&nothing), &Limits::default()).await.unwrap();
+    assert!(loaded.failures[0].reason.contains("the secret `schemas`"), "{:?}", loaded.failures);
+    assert_eq!(web.asked.lock().unwrap().len(), 1);
 }

@@ -209,7 +209,7 @@ impl expr::Vars for Vars<'_> {
     }
 }
 
-fn no_secret(name: &str) -> Problem {
+pub(crate) fn no_secret(name: &str) -> Problem {
     Problem::new(ProblemKind::Authorization, format!("the secret `{name}` is not there or denied"), "")
 }
 

@@ -41,8 +41,12 @@ pub(crate) struct Compiler<'a> {
     pub(super) bundle: &'a Bundle,
     /// Those that are still to be fetched.
     pub(super) missing: Vec<Resource>,
+    /// How their servers are shown who asks, by location.
+    pub(super) policies: BTreeMap<String, Arc<Policy>>,
     /// Where the text that is being compiled lies; empty: the definition itself.
     pub(super) base: String,
+    /// What proved who asked for that text: what lies beside it is asked for in the same way.
+    pub(super) base_policy: Option<Arc<Policy>>,
     /// Events or commands start instances, so that several of them are to be expected at a time.
     pub(crate) has_many_instances: bool,
     pub(super) extensions: Extensions<'a>,
@@ -92,7 +96,9 @@ impl<'a> Compiler<'a> {
             locals: Vec::new(),
             bundle,
             missing: Vec::new(),
+            policies: BTreeMap::new(),
             base: String::new(),
+            base_policy: None,
             has_many_instances: true,
             extensions: Extensions::default(),
             named: Named::default(),

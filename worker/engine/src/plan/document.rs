@@ -108,6 +108,7 @@ impl<'a> Compiler<'a> {
             schedule: schedule.unwrap_or_default(),
             waits: std::mem::take(&mut self.waits),
             missing: std::mem::take(&mut self.missing),
+            policies: std::mem::take(&mut self.policies),
             warnings: Vec::new(),
         })
     }

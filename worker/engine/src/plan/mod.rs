@@ -16,8 +16,10 @@ pub(crate) mod named;
 mod resources;
 mod schedule;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use authentication::Policy;
 use flagstop_schemas::Hash16;
 
 use crate::api::{HttpRequest, Reference, Value};
@@ -47,6 +49,8 @@ pub struct Plan {
     schedule: Schedule,
     waits: Vec<Filter>,
     missing: Vec<Resource>,
+    /// How the servers of documents are shown who asks, by location.
+    policies: BTreeMap<String, Arc<Policy>>,
     warnings: Vec<Diagnostic>,
 }
 
@@ -171,7 +175,7 @@ impl Plan {
         &self.missing
     }
 
-    /// The request that gives one of the missing documents, if it lies behind HTTP at `url`.
+    /// The request that gives one of the missing documents, which lies behind HTTP at `url`.
     ///
     /// # Errors
     /// What its authentication needs is not there.
@@ -179,16 +183,16 @@ impl Plan {
         &self,
         resource: &Resource,
         url: &str,
-        secrets: &std::collections::BTreeMap<String, Value>,
+        secrets: &BTreeMap<String, Value>,
         limits: &Limits,
     ) -> Result<HttpRequest, Problem> {
-        let _ = (resource, secrets, limits);
+        let policy = self.policies.get(&resource.url);
         Ok(HttpRequest {
             method: "GET".to_owned(),
             url: url.to_owned(),
             headers: vec![("Accept".to_owned(), "*/*".to_owned())],
             body: None,
-            authentication: None,
+            authentication: policy.map(|policy| policy.render_at_deploy(secrets, limits)).transpose()?,
         })
     }
 

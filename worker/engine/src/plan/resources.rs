@@ -1,6 +1,10 @@
 //! External documents in a definition: where they lie, and whether they are there already.
 
+use std::sync::Arc;
+
+use super::authentication::Policy;
 use super::compiler::Compiler;
+use super::endpoint::ENDPOINT;
 use super::keys::Keys;
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::expr;
@@ -8,7 +12,13 @@ use crate::resource::{self, Found, Missing, Purpose, Resource};
 use crate::source::{Node, NodeValue, Span};
 
 const RESOURCE: Keys = Keys { of: "an external resource", known: &["name", "endpoint"], not_yet: &[] };
-const ENDPOINT: Keys = Keys { of: "an endpoint", known: &["uri"], not_yet: &["authentication"] };
+
+/// Where a document, or a catalog of them, lies.
+#[derive(Debug, Clone)]
+pub(crate) struct Location {
+    pub(crate) url: String,
+    pub(crate) policy: Option<Arc<Policy>>,
+}
 
 impl Compiler<'_> {
     /// A document that an external resource, `{name, endpoint}`, names. `None`: what is wrong was reported.
@@ -23,42 +33,59 @@ impl Compiler<'_> {
 
     /// A document that an endpoint names: a URI, or `{uri, authentication}`.
     pub(crate) fn resource_at(&mut self, endpoint: &Node, purpose: Purpose) -> Option<Found> {
-        let location = self.location(endpoint)?;
-        Some(self.fetched(resource::raw(&location), purpose))
+        let Location { url, policy } = self.location(endpoint)?;
+        Some(self.fetched(Location { url: resource::raw(&url), policy }, purpose))
     }
 
     /// The location that an endpoint names. It must be known when the definition is deployed.
-    fn location(&mut self, endpoint: &Node) -> Option<String> {
+    pub(super) fn location(&mut self, endpoint: &Node) -> Option<Location> {
+        let mut policy = None;
         let uri = match &endpoint.value {
             NodeValue::Map(_) => {
                 self.mapping(endpoint, ENDPOINT)?;
+                policy = endpoint.get("authentication").map(|policy| self.authentication(policy));
                 self.required(endpoint, "uri", ENDPOINT.of)?
             }
             _ => endpoint,
         };
         let text = self.text(uri, "the URI of an external resource")?;
-        if expr::holds_expression(text) || text.contains(['{', '}']) {
-            self.error(
-                "FS-RESOURCE",
-                uri,
-                "where an external document lies must be known when the definition is deployed",
-                "write the URI itself, without expressions and `{…}`",
-            );
-            return None;
-        }
-        match resource::resolve(&self.base, text) {
-            Ok(location) => Some(location),
-            Err(why) => {
-                let message = format!("`{}` is no place of a document: {why}", text.trim());
-                let hint = "write `https://…`, or a path relative to this file";
-                self.error("FS-RESOURCE", uri, message, hint);
-                None
-            }
+        let url = self.place(text, uri.span)?;
+        match policy {
+            Some(policy) => policy.map(|policy| Location { url, policy: Some(policy) }),
+            None => Some(self.beside(text, url)),
         }
     }
 
+    /// A document that a text names, relative to the one in which it stands.
+    pub(super) fn place(&mut self, text: &str, span: Span) -> Option<String> {
+        let (message, hint) = if expr::holds_expression(text) || text.contains(['{', '}']) {
+            let message = "where an external document lies must be known when the definition is deployed".to_owned();
+            (message, "write the URI itself, without expressions and `{…}`")
+        } else {
+            match resource::resolve(&self.base, text) {
+                Ok(url) => return Some(url),
+                Err(why) => {
+                    let message = format!("`{}` is no place of a document: {why}", text.trim());
+                    (message, "write `https://…`, or a path relative to this file")
+                }
+            }
+        };
+        self.push(Diagnostic::error("FS-RESOURCE", span, message).with_hint(hint));
+        None
+    }
+
+    /// What is named relative to a document is asked for as that document was.
+    pub(super) fn beside(&self, text: &str, url: String) -> Location {
+        let is_relative = resource::resolve("", text).is_ok_and(|absolute| absolute != url);
+        Location { url, policy: self.base_policy.clone().filter(|_| is_relative) }
+    }
+
     /// The document at a location.
-    pub(crate) fn fetched(&mut self, url: String, purpose: Purpose) -> Found {
+    pub(super) fn fetched(&mut self, location: Location, purpose: Purpose) -> Found {
+        let Location { url, policy } = location;
+        if let Some(policy) = policy {
+            self.policies.insert(url.clone(), policy);
+        }
         if let Some(document) = self.bundle.get(&url) {
             return Found::Here(url, document.clone());
         }
@@ -71,11 +98,13 @@ impl Compiler<'_> {
 
     /// Compiles a part that stands in another document: its mistakes are shown where the definition names it.
     pub(crate) fn within<T>(&mut self, url: &str, named_at: Span, compile: impl FnOnce(&mut Self) -> T) -> T {
+        let policy = self.policies.get(url).cloned();
         let base = std::mem::replace(&mut self.base, url.to_owned());
+        let base_policy = std::mem::replace(&mut self.base_policy, policy);
         let outside = std::mem::take(&mut self.diagnostics);
         let compiled = compile(self);
         let inside = std::mem::replace(&mut self.diagnostics, outside);
-        self.base = base;
+        (self.base, self.base_policy) = (base, base_policy);
         self.push_from(inside, url, named_at);
         compiled
     }

@@ -1,11 +1,14 @@
 //! What a policy becomes for one request. The properties of a definition and those of a secret are read alike.
 
+use std::collections::BTreeMap;
+
 use super::{CLIENT_METHODS, ENCODINGS, GRANTS, GRANTS_OF_PEOPLE, Policy, Properties, Scheme};
 use crate::api::{
     Authentication, ClientMethod, SecurityToken, TokenClient, TokenEncoding, TokenEndpoint, TokenRequest, Value,
 };
 use crate::expr::Template;
-use crate::machine::vars::Vars;
+use crate::limits::Limits;
+use crate::machine::vars::{Vars, no_secret};
 use crate::problem::{Problem, ProblemKind};
 use crate::value;
 
@@ -24,6 +27,32 @@ impl Policy {
     pub(crate) fn render(&self, vars: &Vars<'_>, input: &Value) -> Result<Authentication, Problem> {
         let (eval, secret) = (|template: &Template| vars.eval(template, input), |name: &str| vars.secret(name));
         self.render_from(&Source { eval: &eval, secret: &secret, input })
+    }
+
+    /// For a request that is made when the definition is deployed: there is no instance, only secrets.
+    pub(crate) fn render_at_deploy(
+        &self,
+        secrets: &BTreeMap<String, Value>,
+        limits: &Limits,
+    ) -> Result<Authentication, Problem> {
+        let secret = |name: &str| secrets.get(name).cloned().ok_or_else(|| no_secret(name));
+        let eval = |template: &Template| {
+            let mut readable = Ok(Value::Null);
+            template.each_expression(&mut |expression| {
+                for name in &expression.secrets().names {
+                    readable = readable.clone().and_then(|_| secret(name));
+                }
+            });
+            readable?;
+            let vars = |name: &str| -> Result<Value, Problem> {
+                Ok(match name {
+                    "secrets" | "secret" => value::object(secrets.iter().map(|(name, it)| (name.as_str(), it.clone()))),
+                    _ => Value::Null,
+                })
+            };
+            template.eval(&Value::Null, &vars, limits).map_err(|error| error.into_problem(""))
+        };
+        self.render_from(&Source { eval: &eval, secret: &secret, input: &Value::Null })
     }
 
     fn render_from(&self, source: &Source<'_>) -> Result<Authentication, Problem> {
