@@ -18,8 +18,9 @@ use crate::limits::Limits;
 use crate::pointer::Pointer;
 use crate::resource::{Bundle, Resource};
 use crate::source::{Key, Node};
+use crate::tasks::call_openapi::DocumentError;
 use crate::tasks::{self, Choice, TypeOf};
-use crate::value;
+use crate::value::{self, Value};
 
 /// The compilation of one definition.
 pub(crate) struct Compiler<'a> {
@@ -39,6 +40,8 @@ pub(crate) struct Compiler<'a> {
     pub(crate) locals: Vec<String>,
     /// The documents that are there already.
     pub(super) bundle: &'a Bundle,
+    /// The OpenAPI documents among them that were read already.
+    pub(super) openapi: BTreeMap<String, Result<Value, DocumentError>>,
     /// Those that are still to be fetched.
     pub(super) missing: Vec<Resource>,
     /// How their servers are shown who asks, by location.
@@ -74,7 +77,7 @@ const COMMON_NOT_YET: &[&str] = &[];
 /// Task types of the specification that have no file under `tasks/` yet.
 const TYPES_NOT_YET: &[&str] = &["run"];
 /// Calls of the specification that this build does not know; any other name is a function.
-const CALLS_NOT_YET: &[&str] = &["grpc", "openapi", "asyncapi", "mcp", "a2a"];
+const CALLS_NOT_YET: &[&str] = &["grpc", "asyncapi", "mcp", "a2a"];
 
 const INPUT: Keys = Keys { of: "`input`", known: &["schema", "from"], not_yet: &[] };
 const OUTPUT: Keys = Keys { of: "`output`", known: &["schema", "as"], not_yet: &[] };
@@ -95,6 +98,7 @@ impl<'a> Compiler<'a> {
             authentications: BTreeMap::new(),
             locals: Vec::new(),
             bundle,
+            openapi: BTreeMap::new(),
             missing: Vec::new(),
             policies: BTreeMap::new(),
             base: String::new(),

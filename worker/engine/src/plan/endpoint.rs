@@ -90,13 +90,16 @@ impl Uri {
         }
     }
 
-    /// Whether what it becomes must not be shown.
-    pub(crate) fn is_secret(&self) -> bool {
-        matches!(self, Self::Expression(template) if is_secret(template))
+    pub(crate) fn expression(&self) -> Option<&Template> {
+        match self {
+            Self::Template(_) => None,
+            Self::Expression(template) => Some(template),
+        }
     }
 
-    pub(crate) fn uses(&self, variable: &str) -> bool {
-        matches!(self, Self::Expression(template) if template.uses(variable))
+    /// Whether what it becomes must not be shown.
+    pub(crate) fn is_secret(&self) -> bool {
+        self.expression().is_some_and(is_secret)
     }
 }
 

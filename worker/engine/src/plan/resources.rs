@@ -10,6 +10,8 @@ use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::expr;
 use crate::resource::{self, Found, Missing, Purpose, Resource};
 use crate::source::{Node, NodeValue, Span};
+use crate::tasks::call_openapi::{self, DocumentError};
+use crate::value::Value;
 
 const RESOURCE: Keys = Keys { of: "an external resource", known: &["name", "endpoint"], not_yet: &[] };
 
@@ -94,6 +96,12 @@ impl Compiler<'_> {
             self.missing.push(resource.clone());
         }
         Found::Missing(Missing { resource })
+    }
+
+    /// An OpenAPI document's tree: many calls may name the same document.
+    pub(crate) fn openapi_document(&mut self, url: &str, bytes: &[u8]) -> Result<Value, DocumentError> {
+        let read = || call_openapi::read(bytes, self.limits);
+        self.openapi.entry(url.to_owned()).or_insert_with(read).clone()
     }
 
     /// Compiles a part that stands in another document: its mistakes are shown where the definition names it.

@@ -10,6 +10,7 @@ use crate::api::{
     Authentication, Authorization, EffectOutcome, Env, HttpRequest, Projection, Request, Value, WaitReason,
 };
 use crate::content;
+use crate::expr::Template;
 use crate::machine::cx::Cx;
 use crate::machine::look::Look;
 use crate::machine::vars::Vars;
@@ -175,6 +176,8 @@ impl Answer<'_> {
 
     fn content(&self, limits: &crate::Limits) -> Result<Value, Problem> {
         let media_type = self.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+        // An answer may be larger than a message.
+        let limits = &crate::Limits { payload_bytes_max: limits.http_response_bytes_max, ..limits.clone() };
         content::decode(media_type.map(|(_, value)| value.as_str()), self.body, limits)
             .map_err(|why| Problem::new(ProblemKind::Communication, format!("the answer can't be read: {why}"), ""))
     }
@@ -193,4 +196,20 @@ fn headers_value(headers: &[(String, String)]) -> Value {
         }
     }
     value::object(joined.into_iter().map(|(name, text)| (name, value::string(text))))
+}
+
+/// Whether a part of the request may say what it says of `$authorization`: what an identity provider or a service will
+/// say is not known when the request is made.
+pub(super) fn check_authorization(
+    policy: Option<&Policy>,
+    template: &Template,
+    node: &Node,
+    compiler: &mut Compiler<'_>,
+) -> bool {
+    let fine = policy.is_none_or(Policy::is_known_at_once) || !template.uses("authorization");
+    if !fine {
+        let message = "`$authorization` is known only after the answer with this authentication";
+        compiler.error("FS-AUTHORIZATION", node, message, "use it in `output.as` or `export.as`");
+    }
+    fine
 }

@@ -4,6 +4,7 @@
 //! `then`, events) is not here but around them, in [`crate::machine`]; a type never touches another task's run.
 
 mod call_http;
+pub(crate) mod call_openapi;
 mod do_;
 mod emit;
 mod for_;
@@ -349,6 +350,7 @@ registry! {
     CallHttp: call_http::CallHttp,
     For: for_::For,
     Fork: fork::Fork,
+    CallOpenApi: call_openapi::CallOpenApi,
 }
 
 /// What tells a task type from the others in a definition.

@@ -15,6 +15,7 @@ mod listen_any;
 mod listen_foreach;
 mod listen_keys;
 mod listen_one;
+mod openapi;
 mod random;
 mod resources;
 mod schedule_clock;

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use crate::api::{Authentication, HttpRequest, Value};
-use crate::diagnostic::Diagnostic;
 use crate::expr::{self, Template};
 use crate::machine::vars::Vars;
 use crate::plan::authentication::Policy;
@@ -60,26 +59,19 @@ impl Rendering {
         rendering.check_authorization(with, compiler).then_some(rendering)
     }
 
-    /// What an identity provider or a service will say is not known when the request is made.
     fn check_authorization(&self, with: &Node, compiler: &mut Compiler<'_>) -> bool {
-        if self.authentication().is_none_or(Policy::is_known_at_once) {
-            return true;
-        }
-        let uses = |template: Option<&Template>| template.is_some_and(|template| template.uses("authorization"));
-        let places = [
-            ("method", uses(Some(&self.method))),
-            ("endpoint", self.endpoint.uri.uses("authorization")),
-            ("headers", uses(self.headers.as_ref())),
-            ("query", uses(self.query.as_ref())),
-            ("body", uses(self.body.as_ref())),
+        let templates = [
+            ("method", Some(&self.method)),
+            ("endpoint", self.endpoint.uri.expression()),
+            ("headers", self.headers.as_ref()),
+            ("query", self.query.as_ref()),
+            ("body", self.body.as_ref()),
         ];
-        let used = places.iter().filter(|(_, used)| *used).filter_map(|(key, _)| with.get(key));
         let mut fine = true;
-        for node in used {
-            let message = "`$authorization` is known only after the answer with this authentication";
-            let hint = "use it in `output.as` or `export.as`";
-            compiler.push(Diagnostic::error("FS-AUTHORIZATION", node.span, message).with_hint(hint));
-            fine = false;
+        for (key, template) in templates {
+            if let (Some(template), Some(node)) = (template, with.get(key)) {
+                fine &= http::check_authorization(self.authentication(), template, node, compiler);
+            }
         }
         fine
     }
