@@ -77,7 +77,7 @@ const COMMON_NOT_YET: &[&str] = &[];
 /// Task types of the specification that have no file under `tasks/` yet.
 const TYPES_NOT_YET: &[&str] = &["run"];
 /// Calls of the specification that this build does not know; any other name is a function.
-const CALLS_NOT_YET: &[&str] = &["grpc", "asyncapi", "mcp", "a2a"];
+const CALLS_NOT_YET: &[&str] = &[];
 
 const INPUT: Keys = Keys { of: "`input`", known: &["schema", "from"], not_yet: &[] };
 const OUTPUT: Keys = Keys { of: "`output`", known: &["schema", "as"], not_yet: &[] };

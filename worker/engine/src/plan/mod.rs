@@ -15,6 +15,7 @@ pub(crate) mod keys;
 pub(crate) mod named;
 mod resources;
 mod schedule;
+pub(crate) mod shape;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -28,6 +28,7 @@ use crate::plan::BlockIndex;
 use crate::plan::compiler::{Compiler, TaskNode};
 use crate::plan::keys::Keys;
 use crate::problem::{Problem, ProblemKind};
+use crate::source::Node;
 use crate::strategy::{Strategy, Taken};
 use crate::value;
 
@@ -283,4 +284,9 @@ impl Listen {
         let why = format!("FS-LISTEN-FULL: this listen has collected {what}; let `until` end it earlier");
         Err(Problem::new(ProblemKind::Runtime, why, ""))
     }
+}
+
+/// Checks a `foreach` that stands elsewhere and is not run.
+pub(super) fn check_foreach(node: &Node, holder: &TaskNode<'_>, compiler: &mut Compiler<'_>) {
+    Foreach::compile(node, holder, compiler);
 }

@@ -3,7 +3,11 @@
 //! A new type is a new file and one line in [`registry!`]. What all tasks share (`if`, input, schemas, output, export,
 //! `then`, events) is not here but around them, in [`crate::machine`]; a type never touches another task's run.
 
+mod call_a2a;
+mod call_asyncapi;
+mod call_grpc;
 mod call_http;
+mod call_mcp;
 pub(crate) mod call_openapi;
 mod do_;
 mod emit;
@@ -15,6 +19,7 @@ mod raise;
 mod set;
 mod switch;
 mod try_;
+mod unrunnable;
 mod wait;
 
 pub(crate) use raise::check_unraised;
@@ -351,6 +356,10 @@ registry! {
     For: for_::For,
     Fork: fork::Fork,
     CallOpenApi: call_openapi::CallOpenApi,
+    CallGrpc: call_grpc::CallGrpc,
+    CallAsyncApi: call_asyncapi::CallAsyncApi,
+    CallMcp: call_mcp::CallMcp,
+    CallA2a: call_a2a::CallA2a,
 }
 
 /// What tells a task type from the others in a definition.

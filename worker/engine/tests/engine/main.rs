@@ -22,3 +22,4 @@ mod schedule_clock;
 mod schedule_on;
 mod snapshots;
 mod time;
+mod unrunnable;
