@@ -34,6 +34,8 @@ const CLI: &[(&str, &str)] = schema_files!("cli":
     "instances-history",
     "instances-why",
     "validate",
+    "run",
+    "test",
     "deploy",
     "migrate",
     "publish",

@@ -48,6 +48,21 @@ pub struct Diagnostic {
     pub hint: Option<String>,
 }
 
+/// The parts of a shown mistake that can be painted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// `file:line:column`.
+    Place,
+    /// `error[FS-…]`.
+    Error,
+    /// `warning[FS-…]`.
+    Warning,
+    /// The marks below the source line.
+    Caret,
+    /// The word before the way out.
+    Hint,
+}
+
 /// The mistakes of one file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Diagnostics(Vec<Diagnostic>);
@@ -117,10 +132,15 @@ impl Diagnostics {
 
     /// For people: `file:line:column`, the line with a caret, the message and the hint.
     pub fn render(&self, file: &str, text: &str) -> String {
+        self.render_with(file, text, &|_, part| part.to_owned())
+    }
+
+    /// The same, each part painted by the caller.
+    pub fn render_with(&self, file: &str, text: &str, paint: &dyn Fn(Part, &str) -> String) -> String {
         let lines: Vec<&str> = text.lines().collect();
         let mut out = String::new();
         for diagnostic in self.clone().sorted().iter() {
-            render_one(diagnostic, file, &lines, &mut out);
+            render_one(diagnostic, file, &lines, paint, &mut out);
         }
         out
     }
@@ -163,14 +183,22 @@ impl IntoIterator for Diagnostics {
 /// Characters of a source line that are shown; longer ones are cut around the caret.
 const SHOWN_CHARS_MAX: usize = 100;
 
-fn render_one(diagnostic: &Diagnostic, file: &str, lines: &[&str], out: &mut String) {
+fn render_one(
+    diagnostic: &Diagnostic,
+    file: &str,
+    lines: &[&str],
+    paint: &dyn Fn(Part, &str) -> String,
+    out: &mut String,
+) {
     let Span { line, column, .. } = diagnostic.span;
-    let severity = match diagnostic.severity {
-        Severity::Error => "error",
-        Severity::Warning => "warning",
+    let (part, severity) = match diagnostic.severity {
+        Severity::Error => (Part::Error, "error"),
+        Severity::Warning => (Part::Warning, "warning"),
     };
+    let place = paint(Part::Place, &format!("{file}:{line}:{column}"));
+    let severity = paint(part, &format!("{severity}[{}]", diagnostic.code));
     // Writing to a string cannot fail.
-    let _ = writeln!(out, "{file}:{line}:{column}: {severity}[{}]: {}", diagnostic.code, diagnostic.message);
+    let _ = writeln!(out, "{place}: {severity}: {}", diagnostic.message);
     if let Some(source) = lines.get((line as usize).wrapping_sub(1)) {
         let column = (column as usize).max(1) - 1;
         let skipped = column.saturating_sub(SHOWN_CHARS_MAX / 2);
@@ -180,10 +208,10 @@ fn render_one(diagnostic: &Diagnostic, file: &str, lines: &[&str], out: &mut Str
         let rest = shown.chars().count().saturating_sub(column - skipped).max(1);
         let marked = (diagnostic.span.length as usize).clamp(1, rest);
         let _ = writeln!(out, "{line:>5} | {}", shown.trim_end());
-        let _ = writeln!(out, "      | {}{}", " ".repeat(column - skipped), "^".repeat(marked));
+        let _ = writeln!(out, "      | {}{}", " ".repeat(column - skipped), paint(Part::Caret, &"^".repeat(marked)));
     }
     if let Some(hint) = &diagnostic.hint {
-        let _ = writeln!(out, "hint: {hint}");
+        let _ = writeln!(out, "{}: {hint}", paint(Part::Hint, "hint"));
     }
 }
 

@@ -25,6 +25,12 @@ impl Secrets {
         Self::default()
     }
 
+    /// Them all, for an engine of one's own.
+    #[must_use]
+    pub fn into_values(self) -> BTreeMap<String, Value> {
+        self.by_name
+    }
+
     /// Reads an object of secrets from a JSON or YAML file, or one secret per file from a directory: the file's name is
     /// the secret's, its text the value, parsed when it is JSON.
     ///

@@ -14,17 +14,20 @@ mod events;
 mod kill;
 mod parked;
 mod run;
+mod schedule;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use flagstop_engine::api::{Effect, EffectOutcome, Env, Reference, Stimulus, Value, WaitReason};
+use flagstop_engine::schedule::Sets;
 use flagstop_engine::{Instance, Limits, Plan};
 use flagstop_schemas::{CloudEvent, Entry, Hash16, Header, InstanceId};
 
 use events::Routes;
 use parked::Parked;
 use run::Run;
+use schedule::Schedules;
 
 /// What a world is made with.
 #[derive(Debug, Clone)]
@@ -66,6 +69,8 @@ pub enum Scheduling {
     All,
     /// Only `on`: the clock starts nothing.
     EventsOnly,
+    /// Nothing: it is started by name, or a newer version has its schedule.
+    None,
 }
 
 /// What an operator can do to an instance.
@@ -114,7 +119,8 @@ pub enum Output {
 pub struct World {
     options: Options,
     now_us: i64,
-    deployed: Vec<Arc<Plan>>,
+    deployed: Vec<Deployed>,
+    schedules: Schedules,
     routes: Routes,
     /// By number, in order of start.
     runs: BTreeMap<u64, Run>,
@@ -135,6 +141,16 @@ pub struct World {
     defects: Vec<String>,
 }
 
+#[derive(Debug)]
+struct Deployed {
+    plan: Arc<Plan>,
+    scheduling: Scheduling,
+}
+
+/// When something is due, for which instance, at which place of it, whether it is a timer, and in which slot: the order
+/// of a batch.
+type Due = (i64, u64, Vec<u32>, bool, i64);
+
 /// Something that is still to be done.
 #[derive(Debug, Clone)]
 enum Work {
@@ -142,6 +158,8 @@ enum Work {
     Apply {
         run: u64,
         stimulus: Stimulus,
+        /// Of an effect's or a child's end: which of the slot's attempts it is about. After a retry there are several.
+        attempt: Option<u64>,
     },
     Command {
         run: u64,
@@ -164,10 +182,25 @@ struct Start {
     input: Value,
     cause: Option<(String, String)>,
     depth: u32,
-    /// The awaiting parent's number and slot.
-    parent: Option<(u64, i64)>,
-    /// The parked events that started it: it has heard them.
-    heard: Vec<u64>,
+    parent: Option<Awaiting>,
+    /// The number of the event that started it: it has heard that one.
+    heard: Option<u64>,
+    /// What of whose schedule started it.
+    schedule: Option<(usize, usize)>,
+}
+
+/// Where a child's end is awaited.
+#[derive(Debug, Clone, Copy)]
+struct Awaiting {
+    run: u64,
+    slot: i64,
+    attempt: Option<u64>,
+}
+
+impl Start {
+    fn new(id: InstanceId, plan: Arc<Plan>, input: Value) -> Self {
+        Self { id, plan, input, cause: None, depth: 0, parent: None, heard: None, schedule: None }
+    }
 }
 
 impl World {
@@ -178,6 +211,7 @@ impl World {
             options,
             now_us,
             deployed: Vec::new(),
+            schedules: Schedules::default(),
             routes: Routes::default(),
             runs: BTreeMap::new(),
             numbers: HashMap::new(),
@@ -197,15 +231,31 @@ impl World {
 
     /// Makes a definition known: to events, to parents, and to the clock as far as its `schedule` is to count.
     pub fn deploy(&mut self, plan: Arc<Plan>, scheduling: Scheduling) {
-        let _ = scheduling;
         self.routes.add(&plan);
-        self.deployed.push(plan);
+        let owner = self.deployed.len();
+        let mut scheduling = scheduling;
+        for (other, deployed) in self.deployed.iter_mut().enumerate() {
+            let (old, new) = (deployed.plan.reference(), plan.reference());
+            if (&old.namespace, &old.name) != (&new.namespace, &new.name) {
+                continue;
+            }
+            // The highest version has the schedule.
+            if old.version < new.version {
+                deployed.scheduling = Scheduling::None;
+                self.schedules.end(other);
+            } else {
+                scheduling = Scheduling::None;
+            }
+        }
+        if scheduling == Scheduling::All {
+            self.schedules.begin(owner, &plan, self.now_us);
+        }
+        self.deployed.push(Deployed { plan, scheduling });
     }
 
     /// Starts an instance; its id is known at once, the rest happens in [`World::step`].
-    pub fn start(&mut self, plan: &Arc<Plan>, id: InstanceId, input: Value, cause: Option<(String, String)>) {
-        let plan = plan.clone();
-        self.queue.push_back(Work::Start(Start { id, plan, input, cause, depth: 0, parent: None, heard: Vec::new() }));
+    pub fn start(&mut self, plan: &Arc<Plan>, id: InstanceId, input: Value) {
+        self.queue.push_back(Work::Start(Start::new(id, plan.clone(), input)));
     }
 
     /// Gives an event to all whom it concerns, now or later. One with the `source` and `id` of an earlier one is dropped.
@@ -230,24 +280,28 @@ impl World {
     /// Takes in what is due together with the outcomes of effects: what is due at one moment is one batch, in declared
     /// order.
     pub fn fire(&mut self, answers: Vec<(InstanceId, i64, EffectOutcome)>) {
-        let mut batch: Vec<((i64, u64, Vec<u32>, bool, i64), Stimulus)> = Vec::new();
+        let mut batch: Vec<(Due, Stimulus, Option<u64>)> = Vec::new();
         for (instance, slot, outcome) in answers {
             let Some(number) = self.numbers.get(&instance).copied() else { continue };
-            let place = self.runs.get(&number).map(|run| run.place(slot)).unwrap_or_default();
-            batch.push(((self.now_us, number, place, false, slot), Stimulus::Effect { slot, outcome }));
+            let Some(run) = self.runs.get(&number) else { continue };
+            let due = (self.now_us, number, run.place(slot), false, slot);
+            batch.push((due, Stimulus::Effect { slot, outcome }, run.attempt(slot)));
         }
         for (due_us, number, slot) in self.timers.iter().take_while(|(due_us, ..)| *due_us <= self.now_us).copied() {
             let place = self.runs.get(&number).map(|run| run.place(slot)).unwrap_or_default();
-            batch.push(((due_us, number, place, true, slot), Stimulus::Timer { slot }));
+            batch.push(((due_us, number, place, true, slot), Stimulus::Timer { slot }, None));
         }
-        batch.sort_by(|(a, _), (b, _)| a.cmp(b));
-        self.queue.extend(batch.into_iter().map(|((_, run, ..), stimulus)| Work::Apply { run, stimulus }));
+        batch.sort_by(|(a, ..), (b, ..)| a.cmp(b));
+        let due = |((_, run, ..), stimulus, attempt): (Due, _, _)| Work::Apply { run, stimulus, attempt };
+        self.queue.extend(batch.into_iter().map(due));
+        self.fire_schedules();
     }
 
     /// When something is due by itself next.
     #[must_use]
     pub fn next_due_us(&self) -> Option<i64> {
-        self.timers.first().map(|(due_us, ..)| *due_us)
+        let timer_us = self.timers.first().map(|(due_us, ..)| *due_us);
+        timer_us.into_iter().chain(self.schedules.next_due_us()).min()
     }
 
     /// Does the next piece of work. False: nothing is left to do at this moment.
@@ -323,6 +377,15 @@ impl World {
         !self.waiters.is_empty() && self.runs.values().any(Run::is_listening)
     }
 
+    /// The types of the events that start an instance of any definition, `any type` among them.
+    #[must_use]
+    pub fn start_types(&self) -> Vec<String> {
+        let schedules = self.deployed.iter().map(|deployed| deployed.plan.schedule());
+        let filters = schedules.flat_map(|s| s.triggers().iter().chain(s.sets().into_iter().flat_map(Sets::filters)));
+        let types: BTreeSet<&str> = filters.map(|filter| filter.event_type().unwrap_or("any type")).collect();
+        types.into_iter().map(str::to_owned).collect()
+    }
+
     fn run(&self, id: InstanceId) -> Option<&Run> {
         self.runs.get(self.numbers.get(&id)?)
     }
@@ -338,7 +401,7 @@ impl World {
 
     /// The highest version of a definition, or exactly this one.
     fn plan(&self, namespace: &str, name: &str, version: Option<&semver::Version>) -> Option<Arc<Plan>> {
-        let named = self.deployed.iter().filter(|plan| {
+        let named = self.deployed.iter().map(|deployed| &deployed.plan).filter(|plan| {
             let Reference { namespace: n, name: m, version: v } = plan.reference();
             n == namespace && m == name && version.is_none_or(|wanted| wanted == v)
         });

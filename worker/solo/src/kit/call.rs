@@ -53,6 +53,11 @@ impl<'m> Calls<'m> {
         Self { mock, limits, http, calls: BTreeMap::new(), order: Vec::new(), woken: Arc::default() }
     }
 
+    /// The executor, for what is fetched before the case begins.
+    pub(super) fn http(&self) -> Arc<Http> {
+        self.http.clone()
+    }
+
     /// Begins an effect, unless it is in flight already. The error tells that the engine asks for something else.
     pub(super) fn begin(&mut self, instance: InstanceId, effect: Effect) -> Result<(), String> {
         let key = (instance, effect.slot);
@@ -125,10 +130,10 @@ impl<'m> Calls<'m> {
     }
 }
 
-/// A case's transport: every request goes to the mock, those for tokens too.
-struct Line<'m> {
-    mock: &'m Mock<'m>,
-    limits: &'m Limits,
+/// A case's transport: every request goes to the mock, those for tokens and documents too.
+pub(super) struct Line<'m> {
+    pub(super) mock: &'m Mock<'m>,
+    pub(super) limits: &'m Limits,
 }
 
 #[async_trait]

@@ -1,6 +1,7 @@
 //! Test files: their workflows, and their cases side by side.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -17,11 +18,19 @@ const STACK_BYTES: usize = 8 << 20;
 struct Loaded {
     name: String,
     cases: Vec<Case>,
-    plans: Vec<Arc<Plan>>,
+    compiled: Vec<Workflow>,
     /// What is wrong in the test file itself.
     own: Option<Invalid>,
     /// What is wrong in its workflows.
     workflows: Vec<Invalid>,
+}
+
+/// A workflow that compiles.
+pub(super) struct Workflow {
+    pub(super) name: String,
+    pub(super) text: Vec<u8>,
+    pub(super) folder: Option<PathBuf>,
+    pub(super) plan: Arc<Plan>,
 }
 
 /// One case that is to be run, one way.
@@ -75,8 +84,13 @@ fn run_jobs(jobs: &[Job<'_>], options: &Options) -> Vec<CaseReport> {
 
 impl Loaded {
     fn read(source: &Source, files: &dyn Files, limits: &Limits) -> Self {
-        let mut loaded =
-            Self { name: source.name.clone(), cases: Vec::new(), plans: Vec::new(), own: None, workflows: Vec::new() };
+        let mut loaded = Self {
+            name: source.name.clone(),
+            cases: Vec::new(),
+            compiled: Vec::new(),
+            own: None,
+            workflows: Vec::new(),
+        };
         match document::read(&source.text, limits) {
             Ok(file) => loaded.compile(file, source, files, limits),
             Err(diagnostics) => loaded.own = Some(Invalid::new(&source.name, &source.text, diagnostics)),
@@ -97,8 +111,11 @@ impl Loaded {
                 }
             };
             match Plan::compile(&text, limits) {
-                Ok(plan) => match self.plans.iter().find(|other| other.reference() == plan.reference()) {
-                    None => self.plans.push(Arc::new(plan)),
+                Ok(plan) => match self.compiled.iter().find(|other| other.plan.reference() == plan.reference()) {
+                    None => {
+                        let folder = files.folder(&name);
+                        self.compiled.push(Workflow { name, text, folder, plan: Arc::new(plan) });
+                    }
                     Some(_) => {
                         let message = format!("`{path}` has the name and version of another workflow of this list");
                         let hint = "name each workflow once, or raise `document.version`";
@@ -147,7 +164,7 @@ impl Job<'_> {
             return report;
         }
         // A panic is a defect of Flagstop; the other cases shall run all the same.
-        let run = || stage::run(self.case, &self.loaded.plans, self.kill, limits);
+        let run = || stage::run(self.case, &self.loaded.compiled, self.kill, limits);
         match catch_unwind(AssertUnwindSafe(run)) {
             Ok((found, failures)) => {
                 report.failures = failures;
@@ -170,20 +187,20 @@ impl Invalid {
 }
 
 fn judge_invalid(wanted: &InvalidAt, workflows: &[Invalid]) -> Option<Failure> {
-    let errors: Vec<&Diagnostic> = workflows
+    let errors: Vec<(&Invalid, &Diagnostic)> = workflows
         .iter()
-        .flat_map(|workflow| workflow.diagnostics.iter())
-        .filter(|found| found.severity == Severity::Error)
+        .flat_map(|workflow| workflow.diagnostics.iter().map(move |found| (workflow, found)))
+        .filter(|(_, found)| found.severity == Severity::Error)
         .collect();
-    let says = |found: &Diagnostic, text: &str| {
-        let hint = found.hint.as_deref().unwrap_or_default();
-        found.message.contains(text) || hint.contains(text) || found.code.contains(text)
+    // As it is shown, with the line that it is about.
+    let says = |workflow: &Invalid, found: &Diagnostic, text: &str| {
+        Diagnostics::from(found.clone()).render(&workflow.file, &workflow.text).contains(text)
     };
-    let fits = |found: &&&Diagnostic| {
+    let fits = |(workflow, found): &&(&Invalid, &Diagnostic)| {
         wanted.line.is_none_or(|line| line == found.span.line)
-            && wanted.text.as_ref().is_none_or(|text| says(found, text))
+            && wanted.text.as_ref().is_none_or(|text| says(workflow, found, text))
     };
-    if errors.iter().find(fits).is_some() {
+    if errors.iter().any(|error| fits(&error)) {
         return None;
     }
     if errors.is_empty() {
@@ -191,7 +208,9 @@ fn judge_invalid(wanted: &InvalidAt, workflows: &[Invalid]) -> Option<Failure> {
     }
     let place = wanted.line.map(|line| format!(" in line {line}")).unwrap_or_default();
     let text = wanted.text.as_ref().map(|text| format!(" with the text `{text}`")).unwrap_or_default();
-    let found: Vec<String> =
-        errors.iter().map(|found| format!("line {}: {}: {}", found.span.line, found.code, found.message)).collect();
+    let found: Vec<String> = errors
+        .iter()
+        .map(|(_, found)| format!("line {}: {}: {}", found.span.line, found.code, found.message))
+        .collect();
     Some(Failure::new("invalid", format!("no mistake{place}{text} is found, but {}", found.join("; "))))
 }

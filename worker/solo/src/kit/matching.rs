@@ -201,6 +201,7 @@ impl ProcessRule {
     pub(super) fn fits(&self, request: &ProcessRequest, limits: &Limits) -> bool {
         let is =
             |wanted: &Option<String>, found: Option<&str>| wanted.as_deref().is_none_or(|wanted| Some(wanted) == found);
+        let wanted_language = self.language.as_deref().map(language_word);
         let (kind, command, code, language) = match &request.kind {
             ProcessKind::Shell => ("shell", Some(request.code.as_str()), None, None),
             ProcessKind::Script { language } => ("script", None, Some(request.code.as_str()), Some(language.as_str())),
@@ -211,12 +212,17 @@ impl ProcessRule {
         is(&self.kind, Some(kind))
             && is(&self.command, command)
             && is(&self.code, code)
-            && is(&self.language, language)
+            && wanted_language.is_none_or(|wanted| Some(wanted) == language.map(language_word))
             && is(&self.image, None)
             && self.arguments.as_ref().is_none_or(|wanted| same_text(wanted, &arguments))
             && self.stdin.as_ref().is_none_or(|wanted| same_input(wanted, request.stdin.as_deref(), limits))
             && named_fit(&self.environment, &environment)
     }
+}
+
+/// The specification has two words for the same language.
+fn language_word(language: &str) -> &str {
+    if language == "javascript" { "js" } else { language }
 }
 
 /// As text, or as JSON where the author wrote a value.

@@ -8,6 +8,7 @@
 mod call;
 mod difference;
 mod document;
+mod documents;
 mod events;
 mod file;
 mod judge;
@@ -68,6 +69,11 @@ pub trait Files: Sync {
     /// # Errors
     /// When it can't be read.
     fn read(&self, of: &str, path: &str) -> io::Result<(String, Vec<u8>)>;
+
+    /// The folder of a workflow that was read, where the documents lie that it names relative to itself.
+    fn folder(&self, _name: &str) -> Option<PathBuf> {
+        None
+    }
 }
 
 /// Files relative to the test file.
@@ -162,6 +168,10 @@ impl Files for Disk {
         let folder = Path::new(of).parent().map(PathBuf::from).unwrap_or_default();
         let path = folder.join(path);
         Ok((path.display().to_string(), std::fs::read(&path)?))
+    }
+
+    fn folder(&self, name: &str) -> Option<PathBuf> {
+        Path::new(name).parent().map(Path::to_owned)
     }
 }
 

@@ -11,6 +11,8 @@ use flagstop_engine::{Limits, Plan, duration, value};
 use flagstop_schemas::{CloudEvent, InstanceId};
 
 use super::call::Calls;
+use super::documents;
+use super::file::Workflow;
 use super::mock::Mock;
 use super::model::{Case, When};
 use super::record::{Fate, Found, Record};
@@ -24,16 +26,22 @@ const STEPS_MAX: u64 = 500_000;
 const INSTANCES_MAX: u64 = 50_000;
 
 /// Runs a case. The failures are what forbids to judge it at all.
-pub(super) fn run(case: &Case, plans: &[Arc<Plan>], kill: Kill, limits: &Limits) -> (Found, Vec<Failure>) {
+pub(super) fn run(case: &Case, workflows: &[Workflow], kill: Kill, limits: &Limits) -> (Found, Vec<Failure>) {
     let mock = Mock::new(case, limits);
-    let mut stage = Stage::new(case, plans, kill, &mock, limits);
-    stage.run();
+    let mut stage = Stage::new(case, kill, &mock, limits);
+    match documents::plans(workflows, case, &mock, &stage.calls.http(), limits) {
+        Ok(plans) => {
+            stage.plans = plans;
+            stage.run();
+        }
+        Err(failure) => stage.failures.push(failure),
+    }
     stage.conclude()
 }
 
 struct Stage<'m> {
     case: &'m Case,
-    plans: &'m [Arc<Plan>],
+    plans: Vec<Arc<Plan>>,
     world: World,
     mock: &'m Mock<'m>,
     calls: Calls<'m>,
@@ -59,7 +67,7 @@ enum Go {
 }
 
 impl<'m> Stage<'m> {
-    fn new(case: &'m Case, plans: &'m [Arc<Plan>], kill: Kill, mock: &'m Mock<'m>, limits: &'m Limits) -> Self {
+    fn new(case: &'m Case, kill: Kill, mock: &'m Mock<'m>, limits: &'m Limits) -> Self {
         let options = Options { limits: limits.clone(), secrets: case.secrets.clone(), seed: 0, kill, keep: Keep::All };
         let mut timed_events = Vec::new();
         let mut waiting_events = VecDeque::new();
@@ -75,7 +83,7 @@ impl<'m> Stage<'m> {
         commands.sort_by_key(|(at_us, _)| *at_us);
         Self {
             case,
-            plans,
+            plans: Vec::new(),
             world: World::new(options, case.clock_us),
             mock,
             calls: Calls::new(mock, limits),
@@ -106,8 +114,9 @@ impl<'m> Stage<'m> {
     }
 
     fn begin(&mut self) {
-        let Some((first, others)) = self.plans.split_first() else { return };
-        self.is_started = self.case.input.is_some() || !is_scheduled(first);
+        let plans = self.plans.clone();
+        let Some((first, others)) = plans.split_first() else { return };
+        self.is_started = self.case.input.is_some() || first.schedule().is_empty();
         // An instance that is started beside its own schedule would never be alone with its expectations.
         self.world.deploy(first.clone(), if self.is_started { Scheduling::EventsOnly } else { Scheduling::All });
         for plan in others {
@@ -117,7 +126,7 @@ impl<'m> Stage<'m> {
             let of = first.reference();
             let id = InstanceId::of_trigger("/flagstop/test", &self.case.name, &of.namespace, &of.name);
             let input = self.case.input.clone().unwrap_or(value::Value::Null);
-            self.world.start(first, id, input, None);
+            self.world.start(first, id, input);
         }
     }
 
@@ -294,9 +303,4 @@ impl<'m> Stage<'m> {
 
 fn rfc3339(at_us: i64) -> String {
     jiff::Timestamp::from_microsecond(at_us).map_or_else(|_| "9999-12-31T23:59:59Z".to_owned(), |time| time.to_string())
-}
-
-/// Whether a definition starts by itself.
-fn is_scheduled(plan: &Plan) -> bool {
-    !plan.triggers().is_empty()
 }

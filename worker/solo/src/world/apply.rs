@@ -1,5 +1,7 @@
 //! One transition and what follows from it.
 
+use std::collections::HashMap;
+
 use flagstop_engine::api::{
     ChildOutcome, ChildStart, Effect, Env, Phase, Projection, Rejected, Stimulus, Transition, Value,
 };
@@ -7,15 +9,22 @@ use flagstop_engine::{Instance, apply};
 use flagstop_schemas::Entry;
 
 use super::run::Run;
-use super::{Command, Keep, Kill, Output, Start, Work, World};
+use super::{Awaiting, Command, Keep, Kill, Output, Start, Work, World};
 
 impl World {
     pub(super) fn perform(&mut self, work: Work) {
         match work {
             Work::Start(start) => self.start_now(start),
-            Work::Apply { run, stimulus } => {
-                // What comes too late, or twice, changes nothing.
-                let _late = self.apply(run, stimulus);
+            Work::Apply { run, stimulus, attempt } => {
+                let slot = match &stimulus {
+                    Stimulus::Effect { slot, .. } | Stimulus::Child { slot, .. } => Some(*slot),
+                    _ => None,
+                };
+                let newest = slot.and_then(|slot| self.runs.get(&run)?.attempt(slot));
+                if slot.is_none() || newest == attempt {
+                    // What comes too late, or twice, changes nothing.
+                    let _late = self.apply(run, stimulus);
+                }
             }
             Work::Command { run, command, id } => {
                 if self.commands_seen.insert(id) {
@@ -42,6 +51,9 @@ impl World {
             ended_us: None,
             started_after: self.parked.last(),
             parent: start.parent,
+            schedule: start.schedule,
+            attempts_last: 0,
+            attempts: HashMap::new(),
             heard: start.heard.into_iter().collect(),
         };
         self.numbers.insert(start.id, number);
@@ -80,6 +92,9 @@ impl World {
 
     fn commit(&mut self, number: u64, transition: Transition, again: Vec<Effect>) {
         let Some(run) = self.runs.get_mut(&number) else { return };
+        for effect in &transition.effects {
+            run.begin_attempt(effect.slot);
+        }
         let before = run.instance.phase();
         run.instance = transition.instance;
         let id = run.instance.id();
@@ -87,12 +102,7 @@ impl World {
         let projection = run.instance.projection(&run.plan);
         let old = std::mem::replace(&mut run.projection, projection);
         let header = run.header();
-        let mut new_slots = self.write_lookups(number, &old);
-        if before == Phase::Suspended && phase != Phase::Suspended {
-            // What came meanwhile has found nobody who took it.
-            new_slots = self.runs[&number].projection.bookmarks.iter().map(|bookmark| bookmark.slot).collect();
-        }
-
+        let new_slots = self.write_lookups(number, &old);
         self.outbox.extend(transition.dropped_effects.into_iter().map(|slot| Output::Drop { instance: id, slot }));
         let effects = if again.is_empty() { transition.effects } else { again };
         self.outbox.extend(effects.into_iter().map(|effect| Output::Begin { instance: id, effect }));
@@ -112,11 +122,11 @@ impl World {
         }
         for child in transition.cancelled_children {
             if let Some(run) = self.numbers.get(&child).copied() {
-                self.queue.push_back(Work::Apply { run, stimulus: Stimulus::Cancel });
+                self.queue.push_back(Work::Apply { run, stimulus: Stimulus::Cancel, attempt: None });
             }
         }
         if transition.more {
-            self.queue.push_back(Work::Apply { run: number, stimulus: Stimulus::Proceed });
+            self.queue.push_back(Work::Apply { run: number, stimulus: Stimulus::Proceed, attempt: None });
         }
         match (before.has_ended(), phase.has_ended()) {
             (false, true) => self.ended(number),
@@ -157,36 +167,44 @@ impl World {
     }
 
     fn start_child(&mut self, parent: u64, child: ChildStart) {
-        let awaiting = child.slot.map(|slot| (parent, slot));
+        let awaiting = child.slot.map(|slot| {
+            let attempt = self.runs.get_mut(&parent).map(|run| run.begin_attempt(slot));
+            Awaiting { run: parent, slot, attempt }
+        });
         if let Some(plan) = self.plan(&child.namespace, &child.name, child.version.as_ref()) {
             let ChildStart { id, input, depth, .. } = child;
-            let start = Start { id, plan, input, cause: None, depth, parent: awaiting, heard: Vec::new() };
+            let start = Start { depth, parent: awaiting, ..Start::new(id, plan, input) };
             return self.queue.push_back(Work::Start(start));
         }
-        if let Some((run, slot)) = awaiting {
+        if let Some(Awaiting { run, slot, attempt }) = awaiting {
             let version = child.version.map(|version| format!(" {version}")).unwrap_or_default();
             let reason = format!("no definition {}/{}{version} is deployed", child.namespace, child.name);
             let stimulus = Stimulus::Child { slot, outcome: ChildOutcome::NotStarted { reason } };
-            self.queue.push_back(Work::Apply { run, stimulus });
+            self.queue.push_back(Work::Apply { run, stimulus, attempt });
         }
     }
 
     fn ended(&mut self, number: u64) {
         let Some(run) = self.runs.get_mut(&number) else { return };
         run.ended_us = Some(self.now_us);
-        if let Some((parent, slot)) = run.parent {
+        let schedule = run.schedule.take();
+        if let Some(Awaiting { run: parent, slot, attempt }) = run.parent {
             let instance = &run.instance;
             let outcome = match (instance.phase(), instance.error()) {
                 (Phase::Cancelled, _) => ChildOutcome::Cancelled,
                 (_, Some(error)) => ChildOutcome::Faulted(error.clone()),
                 _ => ChildOutcome::Completed(instance.output().cloned().unwrap_or(Value::Null)),
             };
-            self.queue.push_back(Work::Apply { run: parent, stimulus: Stimulus::Child { slot, outcome } });
+            let stimulus = Stimulus::Child { slot, outcome };
+            self.queue.push_back(Work::Apply { run: parent, stimulus, attempt });
         }
         if self.options.keep == Keep::First && number > 0 {
             let id = run.instance.id();
             self.runs.remove(&number);
             self.numbers.remove(&id);
+        }
+        if let Some(schedule) = schedule {
+            self.scheduled_run_ended(schedule);
         }
     }
 }

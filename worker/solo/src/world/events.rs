@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use flagstop_engine::api::{Rejected, Stimulus};
 use flagstop_engine::{Event, Filter, Plan};
-use flagstop_schemas::{CloudEvent, Hash16, InstanceId, StatusKind, message_key};
+use flagstop_schemas::{CloudEvent, Hash16, StatusKind, message_key};
 
-use super::{Start, Work, World};
+use super::{Work, World};
 
 /// The listen filters of all definitions, each once, by the event type that they ask for.
 #[derive(Debug, Default)]
@@ -47,14 +47,12 @@ impl World {
             Err(why) => return self.defects.push(format!("an event could not be read: {why}")),
         };
         let keys = self.routes.keys(&event);
-        let starts: Vec<Arc<Plan>> =
-            self.deployed.iter().filter(|plan| plan.triggers().iter().any(|f| f.accepts(&event))).cloned().collect();
-        if keys.is_empty() && starts.is_empty() || !self.seen.insert(message) {
+        if !keys.is_empty() && !self.seen.insert(message) || keys.is_empty() && self.seen.contains(&message) {
             return;
         }
         let number = self.parked.keep(event.clone(), keys.clone(), self.now_us);
-        for plan in starts {
-            self.start_by_event(&plan, &event, number);
+        if self.start_by_event(&event, number) {
+            self.seen.insert(message);
         }
         let mut waiting: BTreeMap<u64, Vec<i64>> = BTreeMap::new();
         for (run, slot) in keys.iter().filter_map(|key| self.waiters.get(key)).flatten() {
@@ -63,19 +61,6 @@ impl World {
         for (run, slots) in waiting {
             self.deliver(run, slots, number, &event);
         }
-    }
-
-    fn start_by_event(&mut self, plan: &Arc<Plan>, event: &Event, number: u64) {
-        let (envelope, reference) = (event.envelope(), plan.reference());
-        self.queue.push_back(Work::Start(Start {
-            id: InstanceId::of_trigger(&envelope.source, &envelope.id, &reference.namespace, &reference.name),
-            plan: plan.clone(),
-            input: plan.trigger_input(event),
-            cause: Some((envelope.id.clone(), envelope.source.clone())),
-            depth: 0,
-            parent: None,
-            heard: vec![number],
-        }));
     }
 
     /// Gives an event to the first of these waits of one instance that takes it. A key only finds candidates.
@@ -88,7 +73,11 @@ impl World {
                 if let Some(run) = self.runs.get_mut(&run) {
                     run.heard.insert(number);
                 }
-                self.copy_later(Work::Apply { run, stimulus: Stimulus::Event { slot, event: event.clone() } });
+                self.copy_later(Work::Apply {
+                    run,
+                    stimulus: Stimulus::Event { slot, event: event.clone() },
+                    attempt: None,
+                });
                 return true;
             }
         }

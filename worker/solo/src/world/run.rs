@@ -1,11 +1,13 @@
 //! One instance in the world, with what the store would keep beside its snapshot.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use flagstop_engine::api::{Bookmark, Phase, Projection};
+use flagstop_engine::api::{Bookmark, Projection};
 use flagstop_engine::{Instance, Plan};
 use flagstop_schemas::Header;
+
+use super::Awaiting;
 
 /// An instance and its lookup rows.
 #[derive(Debug)]
@@ -17,8 +19,12 @@ pub(super) struct Run {
     pub(super) ended_us: Option<i64>,
     /// The number of the last event that came before its start.
     pub(super) started_after: u64,
-    /// The awaiting parent's number and slot.
-    pub(super) parent: Option<(u64, i64)>,
+    pub(super) parent: Option<Awaiting>,
+    /// How many effects and children it has begun, and which number the newest of each slot has.
+    pub(super) attempts_last: u64,
+    pub(super) attempts: HashMap<i64, u64>,
+    /// What of whose schedule started it, until it first ends.
+    pub(super) schedule: Option<(usize, usize)>,
     /// The numbers of the events that it has consumed.
     pub(super) heard: HashSet<u64>,
 }
@@ -35,6 +41,18 @@ impl Run {
         }
     }
 
+    /// Another effect or child begins in this slot.
+    pub(super) fn begin_attempt(&mut self, slot: i64) -> u64 {
+        self.attempts_last += 1;
+        self.attempts.insert(slot, self.attempts_last);
+        self.attempts_last
+    }
+
+    /// The newest effect or child of a slot.
+    pub(super) fn attempt(&self, slot: i64) -> Option<u64> {
+        self.attempts.get(&slot).copied()
+    }
+
     /// Where a slot's task stands among all: compared, it gives the declared order.
     pub(super) fn place(&self, slot: i64) -> Vec<u32> {
         self.instance.place(slot)
@@ -47,9 +65,9 @@ impl Run {
         }
     }
 
-    /// Whether it would take an event now: while it is suspended, events are kept for later.
+    /// Whether it would take an event now: while it is suspended, nothing is projected and events are kept for later.
     pub(super) fn is_listening(&self) -> bool {
-        self.instance.phase() != Phase::Suspended && !self.projection.bookmarks.is_empty()
+        !self.projection.bookmarks.is_empty()
     }
 
     /// Whether an event that came earlier than the wait is meant for it.

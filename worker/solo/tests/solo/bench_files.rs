@@ -26,7 +26,11 @@ pub fn named(name: &str, rest: &str) -> String {
 
 /// Runs a test file's `cases` on one workflow, both ways.
 pub fn report(workflow: &str, cases: &str) -> FileReport {
-    report_of(&[("flow.yaml", &definition(workflow))], &format!("workflows: [flow.yaml]\ncases:\n{cases}"), Faults::BothWays)
+    report_of(
+        &[("flow.yaml", &definition(workflow))],
+        &format!("workflows: [flow.yaml]\ncases:\n{cases}"),
+        Faults::BothWays,
+    )
 }
 
 pub fn report_of(workflows: &[(&str, &str)], test: &str, faults: Faults) -> FileReport {

@@ -29,15 +29,15 @@ fn every_mistake_of_a_test_file_is_reported_with_its_place() {
             "flow.test.yaml:6:12 FS-DURATION `until`: `3 days` is no duration: write ISO 8601 like `PT1H30M`, or an object of days, hours, minutes, seconds, milliseconds",
             "flow.test.yaml:7:13 FS-MISSING-KEY a rule of `http` needs `reply`",
             "flow.test.yaml:7:29 FS-VALUE `url` is compared without the query string",
-            "flow.test.yaml:7:68 FS-VALUE `status` stands beside `fail`",
-            "flow.test.yaml:7:88 FS-VALUE `fail` can't be `now`",
-            "flow.test.yaml:8:33 FS-VALUE an event has both `at` and `after`",
-            "flow.test.yaml:8:75 FS-MISSING-KEY an event needs a `type`",
+            "flow.test.yaml:7:70 FS-VALUE `status` stands beside `fail`",
+            "flow.test.yaml:7:90 FS-VALUE `fail` can't be `now`",
+            "flow.test.yaml:8:34 FS-VALUE an event has both `at` and `after`",
+            "flow.test.yaml:8:74 FS-MISSING-KEY an event needs a `type`",
             "flow.test.yaml:9:17 FS-VALUE an entry of `commands` must hold exactly one command",
-            "flow.test.yaml:9:78 FS-WRONG-TYPE a command must be `true`, but is a string",
+            "flow.test.yaml:9:79 FS-WRONG-TYPE a command must be `true`, but is a string",
             "flow.test.yaml:10:21 FS-VALUE `kill` can't be `sometimes`",
             "flow.test.yaml:11:23 FS-VALUE `status` can't be `done`",
-            "flow.test.yaml:11:36 FS-EXPR-SYNTAX",
+            "flow.test.yaml:11:36 FS-EXPR-SYNTAX not jq: expected term instead of its end in `.a ==`",
             "flow.test.yaml:11:56 FS-WRONG-TYPE `instances` must be a whole number, but is a string",
             "flow.test.yaml:11:71 FS-DURATION `elapsed`: `P1M` counts years or months, which have no fixed length: use days or weeks",
         ]
@@ -52,7 +52,11 @@ fn a_workflow_that_is_missing_or_wrong_is_reported_and_its_cases_do_not_run() {
 
     let test = "workflows: [flow.yaml]\ncases: [ { name: a } ]";
     let report = report_of(&[("flow.yaml", &definition(WRONG))], test, Faults::AsWritten);
-    assert!(report.cases.is_empty() && mistakes(&report)[0].starts_with("flow.yaml:3:10 FS-"), "{:?}", mistakes(&report));
+    assert!(
+        report.cases.is_empty() && mistakes(&report)[0].starts_with("flow.yaml:3:10 FS-"),
+        "{:?}",
+        mistakes(&report)
+    );
 }
 
 #[test]
@@ -100,7 +104,8 @@ cases:
 
 #[test]
 fn an_event_reaches_every_workflow_that_is_deployed() {
-    let ping = named("ping", "do: [ { a: { emit: { event: { with: { source: /p, type: pinged, data: { n: 1 } } } } } } ]");
+    let ping =
+        named("ping", "do: [ { a: { emit: { event: { with: { source: /p, type: pinged, data: { n: 1 } } } } } } ]");
     let pong = named(
         "pong",
         "schedule: { on: { one: { with: { type: pinged } } } }
