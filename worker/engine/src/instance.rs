@@ -16,7 +16,7 @@ use crate::machine::frames::Frames;
 use crate::machine::look::Look;
 use crate::plan::{BlockKind, Plan};
 use crate::problem::Problem;
-use crate::snapshot::{self, Reader, SnapshotError, Stored, Writer};
+use crate::snapshot::{self, Known, Reader, Snapshot, SnapshotError, Stored, Writer};
 
 /// The state of one run of a workflow. Cloning is cheap: values are shared.
 #[derive(Debug, Clone)]
@@ -55,6 +55,8 @@ pub struct Instance {
     pub(crate) go_on_at: GoOnAt,
     /// Follows from the frames: not in the snapshot.
     pub(crate) effects_in_flight: usize,
+    /// The large values that it was read with.
+    pub(crate) known: Known,
 }
 
 /// A result that came while the instance was suspended.
@@ -104,6 +106,7 @@ impl Instance {
             steps_since_wait: 0,
             go_on_at: GoOnAt::Nothing,
             effects_in_flight: 0,
+            known: Known::default(),
         }
     }
 
@@ -291,21 +294,48 @@ impl Instance {
         })
     }
 
-    /// The snapshot, as bytes.
+    /// The snapshot in one piece.
     #[must_use]
     pub fn encode(&self) -> Bytes {
         snapshot::seal(|to| self.write(to))
     }
 
-    /// The instance of a snapshot that [`Instance::encode`] made for the same definition.
+    /// The snapshot without its large values (D19): those of at least so many bytes (`large_value_bytes`).
+    #[must_use]
+    pub fn encode_split(&self, large_value_bytes: usize) -> Snapshot {
+        snapshot::seal_split(&self.known, Some(large_value_bytes), |to| self.write(to))
+    }
+
+    /// The instance of a snapshot in one piece, made for the same definition.
     ///
     /// # Errors
     /// A newer snapshot is handed back, never treated as damaged.
     pub fn decode(plan: &Plan, bytes: &[u8]) -> Result<Self, SnapshotError> {
-        let mut from = snapshot::open(bytes)?;
-        let instance = Self::read(plan, &mut from)?;
-        from.end()?;
+        Self::decode_split(plan, bytes, &mut |_| None)
+    }
+
+    /// The instance of a snapshot, made for the same definition, whose large values are looked up by their hashes.
+    ///
+    /// # Errors
+    /// A newer snapshot is handed back, never treated as damaged.
+    pub fn decode_split(
+        plan: &Plan,
+        bytes: &[u8],
+        lookup: &mut dyn FnMut(Hash16) -> Option<Bytes>,
+    ) -> Result<Self, SnapshotError> {
+        let (mut from, large) = snapshot::open_split(bytes)?;
+        snapshot::load(&mut from, large, lookup)?;
+        let mut instance = Self::read(plan, &mut from)?;
+        instance.known = snapshot::close(from)?;
         Ok(instance)
+    }
+
+    /// The hashes of all large values that a snapshot needs, each once.
+    ///
+    /// # Errors
+    /// As with [`Instance::decode`].
+    pub fn large_values(bytes: &[u8]) -> Result<Vec<Hash16>, SnapshotError> {
+        snapshot::open_split(bytes).map(|(_, large)| large)
     }
 
     fn write(&self, to: &mut Writer) {
@@ -363,6 +393,7 @@ impl Instance {
             steps_since_wait: Stored::read(from)?,
             go_on_at: Stored::read(from)?,
             effects_in_flight: 0,
+            known: Known::default(),
         };
         if !instance.phase.has_ended() {
             let flights = instance.frames.iter().map(|frame| instance.flights(plan, frame.run).effects.len());

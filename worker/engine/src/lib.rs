@@ -42,7 +42,7 @@ pub use machine::apply;
 pub use plan::Plan;
 pub use problem::Problem;
 pub use resource::Bundle;
-pub use snapshot::SnapshotError;
+pub use snapshot::{LargeValue, Snapshot, SnapshotError};
 
 /// A YAML or JSON text as a value: inputs, secrets and test files, within the limits of a definition.
 ///

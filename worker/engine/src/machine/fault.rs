@@ -15,8 +15,9 @@ use crate::tasks::Branch;
 
 impl Machine<'_> {
     pub(super) fn fault(&mut self, run: Run, problem: Problem) -> Option<Work> {
-        self.fault.get_or_insert_with(|| Fault::at(run));
+        // What ran inside of the origin would be begun anew with it: it is not kept.
         self.cancel_inside(Some(run));
+        self.fault.get_or_insert_with(|| Fault::at(run));
         let task = self.task(run);
         let problem = problem.located(&task.pointer);
         self.journal_faulted(StatusKind::TaskFaulted, Some(run), &problem);
@@ -60,10 +61,13 @@ impl Machine<'_> {
             return Ok(Some(Work::Fault(run, problem)));
         }
         let (innermost, pointer) = match self.instance.frames.innermost() {
-            Some(frame) => (Some(frame.run), self.plan.task(frame.task).pointer.as_str()),
+            Some(frame) => (Some(frame.run), &*self.plan.task(frame.task).pointer),
             None => (None, "/timeout"),
         };
-        self.fault = innermost.map(Fault::at);
+        if let Some(origin) = innermost {
+            self.cancel_inside(Some(origin));
+            self.fault = Some(Fault::at(origin));
+        }
         self.fail(problem.at(pointer));
         Ok(None)
     }
@@ -126,10 +130,13 @@ impl Machine<'_> {
         };
         let anew: Vec<Run> =
             frames.iter().filter(|frame| frame.run == origin || awaits_child(frame)).map(|frame| frame.run).collect();
+        let next_run = &mut self.instance.next_run;
         self.instance.frames = frames.changed(plan, |frame| {
             frame.timeout = frame.timeout.map(|timeout| timeout.from(now_us));
             if anew.contains(&frame.run) {
-                frame.begin_anew();
+                // A late result of the run before is none of the new one.
+                frame.begin_anew(*next_run);
+                *next_run += 1;
             } else if let State::Live(memory) = &mut frame.state {
                 plan.task(frame.task).kind.begin_anew(memory, now_us);
             }

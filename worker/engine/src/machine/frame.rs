@@ -106,8 +106,9 @@ impl Frame {
         !matches!(self.state, State::New)
     }
 
-    /// As it was before it was entered, so that it is entered anew.
-    pub(super) fn begin_anew(&mut self) {
+    /// As it was before it was entered, so that it is entered anew, as another run.
+    pub(super) fn begin_anew(&mut self, run: Run) {
+        self.run = run;
         self.input = self.raw_input.clone();
         self.timeout = None;
         self.extensions = Vec::new();

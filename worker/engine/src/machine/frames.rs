@@ -120,15 +120,11 @@ impl Frames {
         restored
     }
 
-    /// The same tree with some runs changed; what follows from their states is made again.
-    pub(super) fn changed(self, plan: &Plan, change: impl Fn(&mut Frame)) -> Self {
-        let mut changed = Self::default();
-        for frame in self.all {
-            let mut frame = Arc::unwrap_or_clone(frame);
-            change(&mut frame);
-            changed.insert(plan, frame);
-        }
-        changed
+    /// The same tree with some runs changed, in any order; what follows from their states is made again.
+    pub(super) fn changed(self, plan: &Plan, mut change: impl FnMut(&mut Frame)) -> Self {
+        let mut frames = self.all;
+        frames.iter_mut().for_each(|frame| change(Arc::make_mut(frame)));
+        Self::restore(plan, frames)
     }
 
     pub(crate) fn write(&self, to: &mut Writer) {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use flagstop_schemas::Hash16;
 
 use super::SnapshotError;
+use super::large::{Place, Split, Store};
 use crate::api::Value;
 
 /// What can be part of a snapshot.
@@ -14,10 +15,15 @@ pub(crate) trait Stored: Sized {
 }
 
 /// Appends to a snapshot's body.
+#[derive(Default)]
 pub(crate) struct Writer {
     bytes: Vec<u8>,
-    /// Address and length of the shared parts that were already written, and their number.
-    pub(super) written: HashMap<(usize, usize), u64>,
+    /// The shared parts that were already written, and their number.
+    written: HashMap<Place, u64>,
+    /// The same in their order.
+    order: Vec<Place>,
+    /// Large values are taken out.
+    pub(super) split: Option<Split>,
 }
 
 /// Reads a snapshot's body.
@@ -25,11 +31,60 @@ pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
     /// The shared parts so far, by number.
     pub(super) shared: Vec<Value>,
+    /// The large values.
+    pub(super) store: Store,
+}
+
+/// What was written before a value that stands apart.
+pub(super) struct Outside {
+    bytes: Vec<u8>,
+    written: HashMap<Place, u64>,
+    order: Vec<Place>,
 }
 
 impl Writer {
-    pub(super) fn with_header(header_bytes: usize) -> Self {
-        Self { bytes: vec![0; header_bytes], written: HashMap::new() }
+    /// Bytes so far.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Shared parts so far.
+    pub(super) fn parts(&self) -> usize {
+        self.order.len()
+    }
+
+    /// Gives a shared part its number.
+    pub(super) fn remember(&mut self, place: Place) {
+        self.written.insert(place, self.order.len() as u64);
+        self.order.push(place);
+    }
+
+    /// Writes a reference when this part was written before.
+    pub(super) fn seen(&mut self, place: Place) -> bool {
+        let Some(number) = self.written.get(&place).copied() else { return false };
+        self.byte(super::values::SEEN);
+        self.number(number);
+        true
+    }
+
+    /// Forgets what was written since.
+    pub(super) fn back_to(&mut self, len: usize, parts: usize) {
+        self.bytes.truncate(len);
+        for place in self.order.drain(parts..) {
+            self.written.remove(&place);
+        }
+    }
+
+    /// What is written from here on refers to nothing before it.
+    pub(super) fn begin_apart(&mut self) -> Outside {
+        let (bytes, written) = (std::mem::take(&mut self.bytes), std::mem::take(&mut self.written));
+        Outside { bytes, written, order: std::mem::take(&mut self.order) }
+    }
+
+    /// What was written since [`Writer::begin_apart`].
+    pub(super) fn end_apart(&mut self, outside: Outside) -> Vec<u8> {
+        (self.written, self.order) = (outside.written, outside.order);
+        std::mem::replace(&mut self.bytes, outside.bytes)
     }
 
     pub(super) fn into_bytes(self) -> Vec<u8> {
@@ -66,7 +121,7 @@ impl Writer {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, shared: Vec::new() }
+        Self { bytes, shared: Vec::new(), store: Store::default() }
     }
 
     pub(crate) fn byte(&mut self) -> Result<u8, SnapshotError> {

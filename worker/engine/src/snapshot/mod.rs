@@ -1,19 +1,26 @@
 //! The snapshot: an instance as bytes.
 //!
 //! ```text
-//! format: u16 · checksum of all other bytes: u64 · body          (big endian)
+//! format: u16 · checksum of all other bytes: u64 · hashes of large values · body          (big endian)
 //! ```
 //! The first ten bytes mean the same in every format for ever, so that any build can tell a newer snapshot (which is
 //! handed back, D16) from a damaged one. The body is positional and holds no copy of the definition; a value that
 //! several places share is written once. Never written here: secrets and rendered requests.
 
 mod codec;
+mod large;
 mod outcomes;
 mod values;
 
 pub(crate) use codec::{Reader, Stored, Writer};
+pub(crate) use large::Known;
+pub use large::{LargeValue, Snapshot};
+
+use std::collections::HashMap;
 
 use bytes::Bytes;
+use flagstop_schemas::Hash16;
+use large::{Split, Store};
 
 /// The format that this build writes, and the newest that it reads.
 pub const FORMAT: u16 = 2;
@@ -44,19 +51,38 @@ impl SnapshotError {
     }
 }
 
-/// Puts the header before a body.
+/// Makes a snapshot in one piece of what is written.
 pub(crate) fn seal(write: impl FnOnce(&mut Writer)) -> Bytes {
-    let mut writer = Writer::with_header(HEADER_BYTES);
+    seal_split(&Known::default(), None, write).bytes
+}
+
+/// Makes a snapshot of what is written; with `bytes_min` values of at least as many bytes are taken out.
+pub(crate) fn seal_split(known: &Known, bytes_min: Option<usize>, write: impl FnOnce(&mut Writer)) -> Snapshot {
+    let mut writer = Writer::default();
+    writer.split = bytes_min.map(|bytes_min| Split::new(bytes_min, known.clone()));
     write(&mut writer);
-    let mut bytes = writer.into_bytes();
+    let large = writer.split.take().map(Split::into_found).unwrap_or_default();
+    let body = writer.into_bytes();
+
+    let mut head = Writer::default();
+    head.raw(&[0; HEADER_BYTES]);
+    head.number(large.len() as u64);
+    large.iter().for_each(|value| value.hash.write(&mut head));
+    head.raw(&body);
+    let mut bytes = head.into_bytes();
     bytes[..2].copy_from_slice(&FORMAT.to_be_bytes());
     let sum = checksum(&bytes[..2], &bytes[HEADER_BYTES..]);
     bytes[2..HEADER_BYTES].copy_from_slice(&sum.to_be_bytes());
-    Bytes::from(bytes)
+    Snapshot { bytes: Bytes::from(bytes), large }
 }
 
-/// Checks the header and gives a reader of the body.
+/// Checks the header and gives a reader of a snapshot in one piece.
 pub(crate) fn open(bytes: &[u8]) -> Result<Reader<'_>, SnapshotError> {
+    open_split(bytes).map(|(reader, _)| reader)
+}
+
+/// Checks the header and gives a reader of what follows the list of large values, and that list.
+pub(crate) fn open_split(bytes: &[u8]) -> Result<(Reader<'_>, Vec<Hash16>), SnapshotError> {
     let (Some((format, rest)), true) = (bytes.split_first_chunk::<2>(), bytes.len() >= HEADER_BYTES) else {
         return Err(SnapshotError::corrupt("it is shorter than its header"));
     };
@@ -65,12 +91,39 @@ pub(crate) fn open(bytes: &[u8]) -> Result<Reader<'_>, SnapshotError> {
         return Err(SnapshotError::corrupt("its checksum does not fit"));
     }
     match u16::from_be_bytes(*format) {
-        FORMAT => Ok(Reader::new(body)),
+        FORMAT => {
+            let mut reader = Reader::new(body);
+            let large = reader.list()?;
+            Ok((reader, large))
+        }
         0 => Err(SnapshotError::corrupt("format 0 does not exist")),
         // No build that wrote it was ever released.
         1 => Err(SnapshotError::corrupt("format 1 is older than the first release")),
         format => Err(SnapshotError::Newer { format }),
     }
+}
+
+/// Loads the large values of a snapshot before the rest is read.
+pub(crate) fn load(
+    reader: &mut Reader<'_>,
+    large: Vec<Hash16>,
+    lookup: &mut dyn FnMut(Hash16) -> Option<Bytes>,
+) -> Result<(), SnapshotError> {
+    let mut values = HashMap::new();
+    for hash in large {
+        let bytes =
+            lookup(hash).ok_or_else(|| SnapshotError::corrupt(format!("the large value {} is missing", hash.0)))?;
+        values.insert(hash, bytes);
+    }
+    reader.store = Store::new(values);
+    Ok(())
+}
+
+/// Everything must have been read; gives the large values that were met.
+pub(crate) fn close(mut reader: Reader<'_>) -> Result<Known, SnapshotError> {
+    let known = std::mem::take(&mut reader.store).into_known();
+    reader.end()?;
+    Ok(known)
 }
 
 /// FNV-1a: each step is a bijection of the state, so that any single changed byte changes the sum.

@@ -9,6 +9,7 @@ use jaq_json::{Map, Num};
 
 use super::SnapshotError;
 use super::codec::{Reader, Stored, Writer};
+use super::large;
 use crate::api::Value;
 
 mod tag {
@@ -22,10 +23,14 @@ mod tag {
     pub(super) const BYTES: u8 = 7;
     pub(super) const ARRAY: u8 = 8;
     pub(super) const OBJECT: u8 = 9;
-    pub(super) const SEEN: u8 = 10;
 }
 
-/// Below this a string costs less than the look into the table. Fixed by format 1.
+/// A part that was written before, by its number.
+pub(super) const SEEN: u8 = 10;
+/// A large value that is stored apart, by its hash.
+pub(super) const LARGE: u8 = 11;
+
+/// Below this a string costs less than the look into the table. Fixed by the format.
 const SHARED_TEXT_BYTES_MIN: usize = 32;
 
 impl Stored for Value {
@@ -49,22 +54,20 @@ impl Stored for Value {
             Value::TStr(text) => write_text(to, tag::TEXT, text),
             Value::BStr(text) => write_text(to, tag::BYTES, text),
             Value::Arr(items) => {
-                if seen(to, Arc::as_ptr(items).addr(), items.len()) {
-                    return;
-                }
-                to.byte(tag::ARRAY);
-                to.list(items.iter());
+                to.shared((Arc::as_ptr(items).addr(), items.len()), |to| {
+                    to.byte(tag::ARRAY);
+                    to.list(items.iter());
+                });
             }
             Value::Obj(entries) => {
-                if seen(to, Arc::as_ptr(entries).addr(), entries.len()) {
-                    return;
-                }
-                to.byte(tag::OBJECT);
-                to.number(entries.len() as u64);
-                for (key, value) in entries.iter() {
-                    key.write(to);
-                    value.write(to);
-                }
+                to.shared((Arc::as_ptr(entries).addr(), entries.len()), |to| {
+                    to.byte(tag::OBJECT);
+                    to.number(entries.len() as u64);
+                    for (key, value) in entries.iter() {
+                        key.write(to);
+                        value.write(to);
+                    }
+                });
             }
         }
     }
@@ -106,30 +109,14 @@ impl Stored for Value {
                 from.shared[place] = value.clone();
                 value
             }
-            tag::SEEN => {
+            LARGE => return large::read_large(from),
+            SEEN => {
                 let number = from.number()?;
                 let shared = usize::try_from(number).ok().and_then(|number| from.shared.get(number));
                 shared.cloned().ok_or_else(|| SnapshotError::corrupt("a value refers to one that is not there"))?
             }
             _ => return Err(SnapshotError::corrupt("a value is of an unknown kind")),
         })
-    }
-}
-
-/// Writes a reference when this part was written before; gives it the next number otherwise.
-fn seen(to: &mut Writer, address: usize, len: usize) -> bool {
-    let next = to.written.len() as u64;
-    match to.written.entry((address, len)) {
-        std::collections::hash_map::Entry::Occupied(number) => {
-            let number = *number.get();
-            to.byte(tag::SEEN);
-            to.number(number);
-            true
-        }
-        std::collections::hash_map::Entry::Vacant(place) => {
-            place.insert(next);
-            false
-        }
     }
 }
 
@@ -140,15 +127,23 @@ fn reserve(from: &mut Reader<'_>) -> usize {
 }
 
 fn write_text(to: &mut Writer, kind: u8, text: &Bytes) {
-    if text.len() >= SHARED_TEXT_BYTES_MIN && seen(to, text.as_ptr().addr(), text.len()) {
-        return;
+    let write = |to: &mut Writer| {
+        to.byte(kind);
+        to.bytes(text);
+    };
+    if text.len() >= SHARED_TEXT_BYTES_MIN {
+        to.shared((text.as_ptr().addr(), text.len()), write);
+    } else {
+        write(to);
     }
-    to.byte(kind);
-    to.bytes(text);
 }
 
 fn read_text(from: &mut Reader<'_>, make: fn(Bytes) -> Value) -> Result<Value, SnapshotError> {
-    let value = make(Bytes::copy_from_slice(from.bytes()?));
+    let bytes = from.bytes()?;
+    if std::str::from_utf8(bytes).is_err() && !matches!(make(Bytes::new()), Value::BStr(_)) {
+        return Err(SnapshotError::corrupt("a text is not UTF-8"));
+    }
+    let value = make(Bytes::copy_from_slice(bytes));
     if let Value::TStr(text) | Value::BStr(text) = &value
         && text.len() >= SHARED_TEXT_BYTES_MIN
     {

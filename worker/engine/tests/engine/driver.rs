@@ -3,13 +3,16 @@
 //! With [`Kill::AfterEveryApply`] everything but the snapshot is dropped after each transition, and each stimulus is
 //! given twice. Whatever a test expects must hold both ways, so [`World::run`] is best reached by [`both_ways`].
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
-use flagstop_engine::api::{Effect, EffectOutcome, Env, HttpRequest, Phase, Rejected, Request, Stimulus, Value};
+use bytes::Bytes;
+use flagstop_engine::api::{
+    ChildStart, Effect, EffectOutcome, Env, HttpRequest, Phase, Rejected, Request, Stimulus, Value,
+};
 use flagstop_engine::resource::Document;
 use flagstop_engine::{Bundle, Diagnostics, Event, Instance, Limits, Plan, apply, value};
-use flagstop_schemas::{CloudEvent, Data, Entry, InstanceId, StatusEvent, StatusKind};
+use flagstop_schemas::{CloudEvent, Data, Entry, Hash16, InstanceId, StatusEvent, StatusKind};
 use serde_json::json;
 
 /// 2026-01-01T00:00:00Z.
@@ -33,9 +36,16 @@ pub struct World {
     pub requests: Vec<Effect>,
     answers: VecDeque<EffectOutcome>,
     events: VecDeque<CloudEvent>,
-    in_flight: Vec<Effect>,
-    more: bool,
+    pub in_flight: Vec<Effect>,
+    pub children: Vec<ChildStart>,
+    pub cancelled_children: Vec<InstanceId>,
+    /// The large values that snapshots refer to, as a store keeps them.
+    pub stored: HashMap<Hash16, Bytes>,
+    pub more: bool,
 }
+
+/// So small that values of the scenarios are stored apart.
+const LARGE_VALUE_BYTES: usize = 48;
 
 /// A definition with this `do` list and whatever else is given at the top level.
 pub fn definition(rest: &str) -> String {
@@ -83,6 +93,9 @@ impl World {
             answers: VecDeque::new(),
             events: VecDeque::new(),
             in_flight: Vec::new(),
+            children: Vec::new(),
+            cancelled_children: Vec::new(),
+            stored: HashMap::new(),
             more: false,
         }
     }
@@ -121,6 +134,12 @@ impl World {
     pub fn start(&mut self, input: serde_json::Value) {
         let cause = Some(("cause-1".to_owned(), "/cause".to_owned()));
         self.apply(Stimulus::Start { input: from_json(&input), cause, depth: 0 }).expect("a new instance starts");
+    }
+
+    /// Goes on until nothing more can happen.
+    pub fn finished(mut self) -> Self {
+        self.go_on();
+        self
     }
 
     pub fn go_on(&mut self) {
@@ -194,7 +213,12 @@ impl World {
         }
         let dropped = transition.dropped_effects;
         self.in_flight.retain(|effect| !dropped.contains(&effect.slot));
+        let renewed = |effect: &Effect| transition.effects.iter().any(|new| new.slot == effect.slot);
+        self.in_flight.retain(|effect| !renewed(effect));
         self.in_flight.extend(transition.effects.iter().cloned());
+        self.in_flight.sort_by_key(|effect| effect.slot);
+        self.children.extend(transition.children);
+        self.cancelled_children.extend(transition.cancelled_children);
         self.requests.extend(transition.effects);
         self.entries.extend(transition.events);
         self.more = transition.more;
@@ -202,8 +226,9 @@ impl World {
         if self.kill == Kill::AfterEveryApply {
             let bytes = self.instance.encode();
             let projection = self.instance.projection(&self.plan);
-            self.instance = Instance::decode(&self.plan, &bytes).expect("what was written can be read");
-            assert_eq!(self.instance.encode(), bytes, "a snapshot read and written is the same");
+            let whole = Instance::decode(&self.plan, &bytes).expect("what was written can be read");
+            assert_eq!(whole.encode(), bytes, "a snapshot read and written is the same");
+            self.instance = stored_and_read(&self.plan, &self.instance, &mut self.stored);
             assert_eq!(self.instance.projection(&self.plan), projection, "projections come from the snapshot alone");
             let rendered = self.instance.effects(&self.plan, &env);
             let wanted: Vec<_> = self.in_flight.iter().map(comparable).collect();
@@ -212,7 +237,8 @@ impl World {
                 wanted,
                 "recovery renders the same requests"
             );
-            if !matches!(again, Stimulus::Proceed) {
+            // A retry that fails at once may be made again.
+            if !matches!(again, Stimulus::Proceed | Stimulus::Retry) {
                 let twice = apply(&self.plan, &self.instance, again, &env).map(|_| ());
                 twice.expect_err("the same stimulus again must change nothing");
             }
@@ -230,6 +256,7 @@ impl World {
         match self.instance.phase() {
             Phase::Waiting => assert!(projection.effects.is_empty()),
             Phase::Running => assert!(self.more || !projection.effects.is_empty()),
+            Phase::Suspended => assert!(!self.more && waits == projection.effects.len()),
             phase => assert!(!phase.has_ended() || waits == 0 && self.instance.waiting(&self.plan).is_empty()),
         }
     }
@@ -256,6 +283,41 @@ impl World {
                 format!("{} {}", short(event.kind), event.task.as_deref().unwrap_or_default()).trim_end().to_owned()
             })
             .collect()
+    }
+
+    /// The pointers of all events of one kind, in order.
+    pub fn told(&self, kind: StatusKind) -> Vec<&str> {
+        self.statuses().filter(|event| event.kind == kind).map(|event| event.task.as_deref().unwrap_or("")).collect()
+    }
+
+    /// Fires the timer that is due first.
+    pub fn fire(&mut self) {
+        let timer = self.instance.projection(&self.plan).timers.iter().min().cloned().expect("it waits for a time");
+        self.now_us = self.now_us.max(timer.due_us);
+        self.apply(Stimulus::Timer { slot: timer.slot }).expect("the timer is due");
+    }
+
+    /// The same without any check, for many of them.
+    pub fn fire_quickly(&mut self) {
+        let timer = self.instance.projection(&self.plan).timers.iter().min().cloned().expect("it waits for a time");
+        self.now_us = self.now_us.max(timer.due_us);
+        self.apply_quickly(Stimulus::Timer { slot: timer.slot });
+    }
+
+    /// One transition without any check.
+    pub fn apply_quickly(&mut self, stimulus: Stimulus) {
+        let env = Env { now_us: self.now_us, seed: 7, secrets: &self.secrets, limits: &self.limits };
+        let transition = apply(&self.plan, &self.instance, stimulus, &env).expect("the stimulus is legal");
+        self.more = transition.more;
+        self.instance = transition.instance;
+        self.entries.extend(transition.events);
+    }
+
+    /// Answers the effect in flight of this task.
+    pub fn answer_at(&mut self, pointer: &str, outcome: EffectOutcome) {
+        let effect = self.in_flight.iter().find(|effect| effect.pointer == pointer).expect("it is in flight");
+        let slot = effect.slot;
+        self.apply(Stimulus::Effect { slot, outcome }).expect("it is awaited");
     }
 
     /// The pointers of the completed tasks, in order.
@@ -371,4 +433,25 @@ fn short(kind: StatusKind) -> &'static str {
         StatusKind::TaskFaulted => "task.faulted",
         StatusKind::TaskCompleted => "task.completed",
     }
+}
+
+/// The instance as a store gives it back that keeps large values apart.
+fn stored_and_read(plan: &Plan, instance: &Instance, stored: &mut HashMap<Hash16, Bytes>) -> Instance {
+    let snapshot = instance.encode_split(LARGE_VALUE_BYTES);
+    for large in &snapshot.large {
+        match &large.bytes {
+            Some(bytes) => {
+                stored.insert(large.hash, bytes.clone());
+            }
+            None => assert!(stored.contains_key(&large.hash), "it is said to be stored already"),
+        }
+    }
+    let hashes: Vec<Hash16> = snapshot.large.iter().map(|large| large.hash).collect();
+    assert_eq!(Instance::large_values(&snapshot.bytes).expect("it was just written"), hashes);
+    let read = Instance::decode_split(plan, &snapshot.bytes, &mut |hash| stored.get(&hash).cloned());
+    let read = read.expect("what was written can be read");
+    let again = read.encode_split(LARGE_VALUE_BYTES);
+    assert_eq!(again.bytes, snapshot.bytes, "a snapshot read and written is the same");
+    assert!(again.large.iter().all(|large| large.bytes.is_none()), "nothing is stored twice");
+    read
 }
