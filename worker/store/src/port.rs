@@ -8,7 +8,8 @@ use flagstop_schemas::{Hash16, InstanceId};
 
 use crate::rows::{
     BookmarkRow, DeadLetter, DefinitionNumber, DefinitionRow, Diff, EffectLease, EffectRow, InstanceRow,
-    InstanceSummary, JournalRow, MailRow, Meeting, NewMail, NewParked, TimerRow, WorkerId,
+    InstanceSummary, JournalRow, LargeValue, MailRow, Meeting, NewMail, NewParked, Parent, ScheduleMemory, ScheduleRow,
+    TimerRow, WorkerId,
 };
 
 /// How many meetings one look gives; each of its keys gets an equal part, at least one.
@@ -55,6 +56,8 @@ pub struct LoadRequest {
     pub keys: Vec<Hash16>,
     /// Instances that the batch addresses directly.
     pub instances: Vec<InstanceId>,
+    /// Schedules whose memory the batch needs.
+    pub schedules: Vec<Hash16>,
 }
 
 /// One bookmark that one of the asked keys found.
@@ -84,6 +87,8 @@ pub struct Loaded {
     /// The mail of all these instances, and of addressed ones that do not exist yet, in order of id: of each the oldest,
     /// at most [`MAIL_MAX`]. Who has drained so many loads again.
     pub mail: Vec<MailRow>,
+    /// The memories of the asked schedules, as far as they exist.
+    pub schedules: Vec<ScheduleRow>,
 }
 
 /// An instance's new state and the differences of its projections.
@@ -95,14 +100,18 @@ pub struct InstanceWrite {
     pub definition: DefinitionNumber,
     /// The phase's number; the engine's codes.
     pub status: i16,
-    /// The author's key of the business object; written when new.
+    /// The author's key of the business object; the first one that is written stays.
     pub business_key: Option<String>,
-    /// The awaiting parent; written when new.
-    pub parent: Option<InstanceId>,
+    /// Whose child it is; written when new.
+    pub parent: Option<Parent>,
     /// The instance has ended with this transition.
     pub ended: bool,
     /// The snapshot.
     pub state: Bytes,
+    /// Large values that the snapshot is the first to refer to.
+    pub values_in: Vec<LargeValue>,
+    /// Large values that it refers to no more.
+    pub values_out: Vec<Hash16>,
     /// Bookmarks' difference.
     pub bookmarks: Diff<BookmarkRow>,
     /// Timers' difference.
@@ -130,12 +139,28 @@ pub struct Group {
     pub mail: Vec<i64>,
     /// Effects whose results are applied: the lease must still be held with this epoch, else [`Verdict::Fenced`].
     pub fences: Vec<EffectLease>,
-    /// Mail to other instances, or to this one.
+    /// Schedules' memories. One whose token has moved makes the group [`Verdict::Conflict`].
+    pub schedules: Vec<ScheduleWrite>,
+    /// Mail to other instances, or to this one. Of a batch without a worker it is stale at once, since nobody who wrote
+    /// it will see to it.
     pub post: Vec<NewMail>,
     /// Events to keep for later. One that is already parked is left as it is.
     pub park: Vec<NewParked>,
     /// Dead letters. One that is already there is left as it is and not published again.
     pub dead: Vec<DeadLetter>,
+}
+
+/// A schedule's new memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScheduleWrite {
+    /// Which.
+    pub id: Hash16,
+    /// The token that was loaded; `None`: it has no memory yet.
+    pub was: Option<i64>,
+    /// The new token: one that this schedule has never had, so that a memory that went and came again is another.
+    pub becomes: i64,
+    /// What it remembers; `None`: nothing any more, the row goes.
+    pub memory: Option<ScheduleMemory>,
 }
 
 /// A batch of groups, no two of the same instance.
@@ -158,7 +183,7 @@ pub enum Verdict {
     Gone,
     /// These leases have moved on: drop their results, decide again without them.
     Fenced(Vec<EffectLease>),
-    /// The revision moved, or a new instance is already there: load and decide again.
+    /// The revision or a schedule's token moved, or a new instance or schedule is already there: load and decide again.
     Conflict,
     /// The group's own data can't be stored (D20); the reason says why. Decide what to set aside.
     Failed(String),
@@ -171,6 +196,8 @@ pub struct LookRequest {
     pub parked: Vec<Hash16>,
     /// Keys of bookmarks that were just written: is anything parked?
     pub bookmarks: Vec<Hash16>,
+    /// Instances for which something was just kept, or which can take again what was kept for them: is both there?
+    pub kept: Vec<InstanceId>,
 }
 
 /// A timer that is due.
@@ -274,8 +301,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// instance's bookmarks, which are looked at again; what is left then is found by the sweep.
     async fn look(&self, request: &LookRequest) -> Result<Vec<Meeting>, StoreError>;
 
-    /// Finds meetings that nobody delivered: the crash between a commit and its look. Scans at most `limit` parked rows
-    /// after the id `after`; returns where to go on, `None` at the end.
+    /// Finds meetings that nobody delivered: the crash between a commit and its look, or an instance that came after what
+    /// was kept for it. Scans at most `limit` parked rows after the id `after`; returns where to go on, `None` at the end.
     async fn sweep(&self, after: Option<Hash16>, limit: i64) -> Result<(Vec<Meeting>, Option<Hash16>), StoreError>;
 
     /// Takes expired parked events out and writes a dead letter with this code and reason for each, up to `limit`, in the
@@ -287,7 +314,12 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// causes, and the revision lets it happen once.
     async fn due_timers(&self, shards: &[i16], limit: i64) -> Result<Vec<DueTimer>, StoreError>;
 
-    /// Instances of these shards with mail that is older than `age_us`: left behind by a worker that died.
+    /// Schedules of these shards that are due, by their time or because the instance that they await has ended; the oldest
+    /// first. Changes nothing.
+    async fn due_schedules(&self, shards: &[i16], limit: i64) -> Result<Vec<ScheduleRow>, StoreError>;
+
+    /// Instances of these shards with mail that is older than `age_us`: left behind by a worker that died, or written by
+    /// the command line.
     async fn stale_mail(&self, shards: &[i16], age_us: i64, limit: i64) -> Result<Vec<InstanceId>, StoreError>;
 
     /// Says that this worker lives, for `lease_us` from now, and takes its fair part of the shards: those free or of
@@ -330,6 +362,9 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// One instance.
     async fn instance(&self, id: InstanceId) -> Result<Option<InstanceSummary>, StoreError>;
+
+    /// The large values of one instance.
+    async fn large_values(&self, id: InstanceId) -> Result<Vec<LargeValue>, StoreError>;
 
     /// One instance's journal, oldest first.
     async fn history(&self, id: InstanceId) -> Result<Vec<JournalRow>, StoreError>;

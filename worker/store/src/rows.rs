@@ -20,7 +20,59 @@ pub struct InstanceRow {
     pub definition: DefinitionNumber,
     /// Counts the committed transitions; every write compares and sets it.
     pub revision: i32,
+    /// Whose child it is.
+    pub parent: Option<Parent>,
     /// The snapshot.
+    pub state: Bytes,
+    /// The large values that the snapshot refers to (PROTOCOL D19).
+    pub values: Vec<LargeValue>,
+}
+
+/// Whose child an instance is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parent {
+    /// The instance that started it.
+    pub instance: InstanceId,
+    /// Where the parent awaits its end; `None`: nobody awaits it.
+    pub slot: Option<i64>,
+}
+
+/// A value that is written once and referred to by its hash, in however many snapshots of its instance (PROTOCOL D19).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LargeValue {
+    /// Of the bytes.
+    pub hash: Hash16,
+    /// The value, encoded by the engine.
+    pub bytes: Bytes,
+}
+
+/// The slot of a [`Meeting`] that is not about one bookmark: what is parked under an instance's own id is kept for this
+/// instance alone (a command that came before it, an event that came while it was suspended).
+pub const KEPT_SLOT: i64 = -1;
+
+/// The memory of one schedule: when it is due next, or which events of an open set have come (PROTOCOL D12, D17).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScheduleRow {
+    /// A hash of what it belongs to.
+    pub id: Hash16,
+    /// Changes with each write; every write compares and sets it.
+    pub token: i64,
+    /// What it says.
+    pub memory: ScheduleMemory,
+    /// When the instance that it awaits has ended, if it has.
+    pub awaited_ended_us: Option<i64>,
+}
+
+/// What a schedule remembers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ScheduleMemory {
+    /// Which definition it starts.
+    pub definition: DefinitionNumber,
+    /// When it is due.
+    pub due_us: Option<i64>,
+    /// The instance whose end makes it due.
+    pub awaits: Option<InstanceId>,
+    /// Whatever else, encoded by the runtime.
     pub state: Bytes,
 }
 
@@ -186,10 +238,14 @@ pub struct DefinitionRow {
     pub name: String,
     /// `document.version`.
     pub version: String,
-    /// SHA-256 of the source, shortened.
+    /// SHA-256 of source and bundle, shortened.
     pub content: Hash16,
-    /// The source text, and later whatever was resolved at deployment.
+    /// The source text.
     pub source: Bytes,
+    /// Whatever it refers to outside of itself, as it was resolved at deployment; empty when there is nothing.
+    pub bundle: Bytes,
+    /// When it was deployed; set by the store.
+    pub deployed_us: i64,
 }
 
 /// What `instances list` knows of an instance without reading its snapshot.
@@ -205,7 +261,7 @@ pub struct InstanceSummary {
     pub status: i16,
     /// The author's key of the business object.
     pub business_key: Option<String>,
-    /// The awaiting parent.
+    /// Who started it, if it is a child.
     pub parent: Option<InstanceId>,
     /// First commit.
     pub created_us: i64,
@@ -213,7 +269,7 @@ pub struct InstanceSummary {
     pub updated_us: i64,
     /// When it ended.
     pub ended_us: Option<i64>,
-    /// The snapshot, for what it waits for.
+    /// The snapshot, for what it waits for. Its large values are read by [`crate::Store::large_values`].
     pub state: Bytes,
 }
 

@@ -304,7 +304,7 @@ async fn migrations_may_race_and_each_runs_once() {
         racing.spawn(async move { SqliteStore::open(&file).await.unwrap().migrate().await.unwrap() });
     }
     let ran: Vec<String> = racing.join_all().await.into_iter().flatten().collect();
-    assert_eq!(ran, ["0001_first"]);
+    assert_eq!(ran, ["0001_first", "0002_language"]);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use super::fixtures::*;
 use crate::port::{Group, LoadRequest, Verdict};
-use crate::rows::TimerRow;
+use crate::rows::{Parent, TimerRow};
 
 /// A new instance, its journal row and its inbox row are there after the commit, and `load` finds all of them.
 pub async fn a_start_is_written_whole_and_found_again(store: Shared) {
@@ -135,7 +135,7 @@ pub async fn d10_a_child_is_inserted_with_its_parent_or_not_at_all(store: Shared
     apply(&store, vec![group("parent", 0), group("other", 0)]).await;
     let child = |name: &str| {
         let (id_of_child, mut child) = write(name, 0);
-        child.parent = Some(id("parent"));
+        child.parent = Some(Parent { instance: id("parent"), slot: Some(7) });
         child.bookmarks.add = vec![bookmark("child waits", 1)];
         (id_of_child, child)
     };
@@ -150,6 +150,8 @@ pub async fn d10_a_child_is_inserted_with_its_parent_or_not_at_all(store: Shared
     assert_eq!(history(&store, "child").await.len(), 1);
     let summary = store.instance(id("child")).await.expect("the store gives an instance").expect("the child is there");
     assert_eq!(summary.parent, Some(id("parent")));
+    let child_row = instance(&store, "child").await.expect("the child is there");
+    assert_eq!(child_row.parent, Some(Parent { instance: id("parent"), slot: Some(7) }), "it knows who awaits its end");
 
     let verdicts = commit(&store, vec![with_child(2, "child"), group("other", 1)]).await;
     assert_eq!(verdicts, [Verdict::Conflict, Verdict::Applied]);

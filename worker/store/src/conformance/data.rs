@@ -115,6 +115,8 @@ fn definition(name: &str, version: &str, text: &'static str) -> DefinitionRow {
         version: version.to_owned(),
         content: hash(text),
         source: Bytes::from_static(text.as_bytes()),
+        bundle: Bytes::from(format!("bundle of {text}")),
+        deployed_us: 0,
     }
 }
 
@@ -127,6 +129,8 @@ pub async fn d6_definitions_are_immutable_and_raise_the_catalogue(store: Shared)
     assert!(deployed.iter().all(|row| row.number > 0) && deployed[0].number != deployed[1].number);
     let raised = catalogue().await;
     assert!(raised > before);
+    let loaded = load(&store, &[]).await;
+    assert!(deployed.iter().all(|row| row.deployed_us > 0 && row.deployed_us <= loaded.now_us), "at the store's time");
 
     let again = store.deploy(&two).await.expect("deploying the same again is no error");
     assert_eq!(again, deployed);
@@ -145,7 +149,11 @@ pub async fn d6_definitions_are_immutable_and_raise_the_catalogue(store: Shared)
     let (version, all) = store.definitions(0).await.expect("the store lists definitions");
     assert_eq!(version, catalogue().await);
     assert!(version > raised);
-    assert_eq!(all, [deployed[0].clone(), deployed[1].clone(), next[0].clone()], "ascending, with their sources");
+    assert_eq!(
+        all,
+        [deployed[0].clone(), deployed[1].clone(), next[0].clone()],
+        "ascending, with their sources and bundles"
+    );
     let (_, newer) = store.definitions(deployed[1].number).await.expect("the store lists definitions");
     assert_eq!(newer, next);
     let beat = store.beat(worker(1), LONG_US).await.expect("the store answers a beat");

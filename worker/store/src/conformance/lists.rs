@@ -4,7 +4,7 @@ use flagstop_schemas::InstanceId;
 
 use super::fixtures::*;
 use crate::port::{Group, InstanceFilter};
-use crate::rows::InstanceSummary;
+use crate::rows::{InstanceSummary, Parent};
 
 async fn list(store: &Shared, filter: InstanceFilter) -> Vec<InstanceSummary> {
     store.list_instances(&filter).await.expect("the store lists instances")
@@ -49,9 +49,12 @@ pub async fn lists_show_the_newest_first_in_pages(store: Shared) {
 /// Times are the store's; key and parent stay as first written; an end is noted once.
 pub async fn a_summary_tells_times_parent_and_key(store: Shared) {
     let first = with(group("a", 0), |write| {
-        (write.business_key, write.parent) = (Some("employee 7".to_owned()), Some(id("parent")));
+        write.business_key = Some("employee 7".to_owned());
+        write.parent = Some(Parent { instance: id("parent"), slot: Some(7) });
     });
     apply(&store, vec![first, group("plain", 0)]).await;
+    apply(&store, vec![group("late", 0)]).await;
+    apply(&store, vec![with(group("late", 1), |write| write.business_key = Some("employee 8".to_owned()))]).await;
     let get = |name: &'static str| {
         let store = store.clone();
         async move { store.instance(id(name)).await.expect("the store gives an instance") }
@@ -70,6 +73,8 @@ pub async fn a_summary_tells_times_parent_and_key(store: Shared) {
     assert!(ended.updated_us >= new.updated_us);
     assert_eq!(ended.state, "state of a at 2");
 
+    let late = get("late").await.expect("it is there");
+    assert_eq!(late.business_key.as_deref(), Some("employee 8"), "a child is inserted before it starts and has a key");
     let plain = get("plain").await.expect("it is there");
     assert_eq!((plain.business_key, plain.parent), (None, None));
     assert_eq!(get("absent").await, None);

@@ -60,7 +60,8 @@ pub async fn d1_mail_may_come_before_its_instance(store: Shared) {
 /// Mail that its worker left behind is found by its age and shard, whoever it is for.
 pub async fn stale_mail_names_each_instance_once(store: Shared) {
     apply(&store, vec![group("a", 0)]).await;
-    apply(&store, vec![Group { post: vec![mail("a", "1"), mail("a", "2"), mail("b", "3")], ..Group::default() }]).await;
+    let post = vec![mail("a", "1"), mail("a", "2"), mail("b", "3")];
+    commit_as(&store, Some(worker(1)), vec![Group { post, ..Group::default() }]).await;
     let shards: Vec<i16> = ALL.collect();
     let stale = |shards: Vec<i16>, age_us| {
         let store = store.clone();
@@ -78,6 +79,15 @@ pub async fn stale_mail_names_each_instance_once(store: Shared) {
     others.retain(|shard| *shard != id("a").shard(64) && *shard != id("b").shard(64));
     assert_eq!(stale(others, 0).await, []);
     assert_eq!(store.stale_mail(&shards, 0, 1).await.expect("the store finds stale mail").len(), 1);
+}
+
+/// The command line's letters have nobody who sees to them: they are stale from the beginning, however patient one is with
+/// a worker's.
+pub async fn mail_of_nobody_is_stale_at_once(store: Shared) {
+    apply(&store, vec![Group { post: vec![mail("a", "cancel")], ..Group::default() }]).await;
+    commit_as(&store, Some(worker(1)), vec![Group { post: vec![mail("b", "event")], ..Group::default() }]).await;
+    let shards: Vec<i16> = ALL.collect();
+    assert_eq!(store.stale_mail(&shards, LONG_US, 100).await.expect("the store finds stale mail"), [id("a")]);
 }
 
 /// Promise 8: of a mailbox with more rows than a load gives, the oldest come; the rest when those are drained. Another

@@ -13,6 +13,7 @@
 
 pub mod commits;
 pub mod data;
+pub mod durable;
 pub mod fixtures;
 pub mod leases;
 pub mod lists;
@@ -52,6 +53,7 @@ macro_rules! conformance {
                 d1_mail_may_come_before_its_instance,
                 promise_8_a_full_mailbox_is_loaded_in_parts,
                 stale_mail_names_each_instance_once,
+                mail_of_nobody_is_stale_at_once,
             }
             wakeups {
                 d3_every_interleaving_delivers_once,
@@ -64,6 +66,14 @@ macro_rules! conformance {
                 the_sweep_goes_through_in_pages,
                 expired_events_become_dead_letters_once,
                 promise_5_an_event_that_somebody_heard_expires_without_a_letter,
+            }
+            durable {
+                d12_a_schedule_fires_once_whoever_is_faster,
+                d12_a_memory_that_went_and_came_again_is_another,
+                d12_schedules_are_due_by_their_time_or_by_an_end,
+                d17_an_open_set_is_written_with_its_message_or_not_at_all,
+                d19_a_large_value_is_written_once_and_comes_with_its_instance,
+                d3_what_is_kept_for_an_instance_meets_it_in_both_orders,
             }
             leases {
                 d7_adoption_fences_the_old_driver,

@@ -23,11 +23,11 @@ struct Round {
 
 impl Round {
     fn parked_keys(&self) -> LookRequest {
-        LookRequest { parked: vec![hash(&self.name)], bookmarks: Vec::new() }
+        LookRequest { parked: vec![hash(&self.name)], bookmarks: Vec::new(), kept: Vec::new() }
     }
 
     fn bookmark_keys(&self) -> LookRequest {
-        LookRequest { parked: Vec::new(), bookmarks: vec![hash(&self.name)] }
+        LookRequest { parked: Vec::new(), bookmarks: vec![hash(&self.name)], kept: Vec::new() }
     }
 
     /// The event's side: commit the parked row, look, load, claim. The wait's side: commit the bookmark, the same.
@@ -133,7 +133,7 @@ pub async fn d3_two_events_for_one_wait_deliver_one_and_keep_the_other(store: Sh
     apply(&store, vec![first]).await;
     apply(&store, vec![Group { park: vec![parked("e2", "k")], ..Group::default() }]).await;
     apply(&store, vec![with(group("k", 0), |write| write.bookmarks.add = vec![bookmark("k", 1)])]).await;
-    let request = LookRequest { parked: Vec::new(), bookmarks: vec![hash("k")] };
+    let request = LookRequest { parked: Vec::new(), bookmarks: vec![hash("k")], kept: Vec::new() };
     let meetings = store.look(&request).await.expect("the store looks");
     assert_eq!(meetings.len(), 2);
     assert_eq!(meetings[0].event, "event e1", "the older comes first");
@@ -149,7 +149,7 @@ pub async fn d3_one_event_for_two_waits_is_claimed_once(store: Shared) {
     let waits = |name: &str| with(group(name, 0), |write| write.bookmarks.add = vec![bookmark("k", 1)]);
     apply(&store, vec![waits("a"), waits("b")]).await;
     apply(&store, vec![Group { park: vec![parked("e", "k")], ..Group::default() }]).await;
-    let request = LookRequest { parked: vec![hash("k")], bookmarks: vec![hash("k")] };
+    let request = LookRequest { parked: vec![hash("k")], bookmarks: vec![hash("k")], kept: Vec::new() };
     assert_eq!(store.look(&request).await.expect("the store looks").len(), 2, "each pair once");
     let heard = |name: &str| Group { claims: vec![hash("parked e")], ..group(name, 1) };
     let verdicts = commit(&store, vec![heard("a"), heard("b")]).await;
@@ -164,7 +164,7 @@ pub async fn d3_an_event_older_than_the_wait_is_no_meeting(store: Shared) {
     let (meetings, opened_us) = {
         let waits = with(group("old", 0), |write| write.bookmarks.add = vec![bookmark("k", 1)]);
         apply(&store, vec![waits]).await;
-        let request = LookRequest { parked: Vec::new(), bookmarks: vec![hash("k")] };
+        let request = LookRequest { parked: Vec::new(), bookmarks: vec![hash("k")], kept: Vec::new() };
         let meetings = store.look(&request).await.expect("the store looks");
         let parked_us = meetings[0].parked_us;
         (meetings, parked_us + 1)
@@ -173,7 +173,7 @@ pub async fn d3_an_event_older_than_the_wait_is_no_meeting(store: Shared) {
     let since = |since_us| BookmarkRow { since_us: Some(since_us), ..bookmark("k", 7) };
     let waits = |name: &str, since_us| with(group(name, 0), |write| write.bookmarks.add = vec![since(since_us)]);
     apply(&store, vec![waits("later", opened_us), waits("just in time", opened_us - 1)]).await;
-    let request = LookRequest { parked: vec![hash("k")], bookmarks: Vec::new() };
+    let request = LookRequest { parked: vec![hash("k")], bookmarks: Vec::new(), kept: Vec::new() };
     for meetings in [
         store.look(&request).await.expect("the store looks"),
         store.sweep(None, 100).await.expect("the store sweeps").0,
@@ -319,11 +319,11 @@ pub async fn promise_8_a_crowd_under_one_key_comes_in_bounded_looks_and_wholly(s
     apply(&store, vec![with(group("b", 0), |write| write.bookmarks.add = vec![bookmark("lonely", 1)])]).await;
     apply(&store, vec![Group { park: vec![parked("last", "lonely")], ..Group::default() }]).await;
 
-    let both = LookRequest { parked: vec![hash("lonely")], bookmarks: vec![hash("crowd")] };
+    let both = LookRequest { parked: vec![hash("lonely")], bookmarks: vec![hash("crowd")], kept: Vec::new() };
     let meetings = store.look(&both).await.expect("the store looks");
     assert!(meetings.len() <= MEETINGS_MAX && meetings.iter().any(|meeting| meeting.instance == id("b")));
 
-    let request = LookRequest { parked: Vec::new(), bookmarks: vec![hash("crowd")] };
+    let request = LookRequest { parked: Vec::new(), bookmarks: vec![hash("crowd")], kept: Vec::new() };
     let (mut heard, mut looks, mut last_us) = (std::collections::BTreeSet::new(), 0, opened_us);
     loop {
         let meetings = store.look(&request).await.expect("the store looks");

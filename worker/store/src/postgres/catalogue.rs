@@ -13,20 +13,21 @@ use crate::rows::{DefinitionNumber, DefinitionRow};
 /// Deployments go one by one, so that numbers become visible in their order.
 const LOCK: &str = "select value from meta where name = 'catalogue' for update";
 
-const FIND: &str = "select number, content from definitions where namespace = $1 and name = $2 and version = $3";
+const FIND: &str = "select number, content, at_us from definitions where namespace = $1 and name = $2 and version = $3";
 
-const ADD: &str = "insert into definitions (namespace, name, version, content, source) values ($1, $2, $3, $4, $5) \
-                   returning number";
+const ADD: &str = "insert into definitions (namespace, name, version, content, source, bundle, at_us) \
+                   values ($1, $2, $3, $4, $5, $6, (extract(epoch from clock_timestamp()) * 1000000)::bigint) \
+                   returning number, at_us";
 
 const RAISE: &str = "update meta set value = value + 1 where name = 'catalogue'";
 
-const LIST: &str = "select c.value, d.number, d.namespace, d.name, d.version, d.content, d.source \
+const LIST: &str = "select c.value, d.number, d.namespace, d.name, d.version, d.content, d.source, d.bundle, d.at_us \
                     from meta c left join definitions d on d.number > $1 where c.name = 'catalogue' order by d.number";
 
 /// What became of one definition.
 enum Deployed {
-    New(DefinitionNumber),
-    There(DefinitionNumber),
+    New(DefinitionNumber, i64),
+    There(DefinitionNumber, i64),
     Other,
 }
 
@@ -41,11 +42,11 @@ pub(super) async fn deploy(
     store.tell(lent.run(AssertSqlSafe("begin".to_owned())).await)?;
     store.tell(lent.fetch(sqlx::query(LOCK)).await)?;
     for row in &mut deployed {
-        row.number = match store.tell(deploy_one(&mut lent, row).await)? {
-            Deployed::There(number) => number,
-            Deployed::New(number) => {
+        (row.number, row.deployed_us) = match store.tell(deploy_one(&mut lent, row).await)? {
+            Deployed::There(number, at_us) => (number, at_us),
+            Deployed::New(number, at_us) => {
                 added += 1;
-                number
+                (number, at_us)
             }
             Deployed::Other => {
                 let DefinitionRow { namespace, name, version, .. } = row.clone();
@@ -65,11 +66,12 @@ async fn deploy_one(lent: &mut Lent<'_>, row: &DefinitionRow) -> Result<Deployed
     let find = sqlx::query(FIND).bind(row.namespace.clone()).bind(row.name.clone()).bind(row.version.clone());
     if let Some(there) = lent.fetch(find).await?.first() {
         let same = Hash16(there.try_get(1)?) == row.content;
-        return Ok(if same { Deployed::There(there.try_get(0)?) } else { Deployed::Other });
+        return Ok(if same { Deployed::There(there.try_get(0)?, there.try_get(2)?) } else { Deployed::Other });
     }
     let add = sqlx::query(ADD).bind(row.namespace.clone()).bind(row.name.clone()).bind(row.version.clone());
-    let rows = lent.fetch(add.bind(row.content.0).bind(row.source.to_vec())).await?;
-    Ok(Deployed::New(rows.first().ok_or(sqlx::Error::RowNotFound)?.try_get(0)?))
+    let rows = lent.fetch(add.bind(row.content.0).bind(row.source.to_vec()).bind(row.bundle.to_vec())).await?;
+    let added = rows.first().ok_or(sqlx::Error::RowNotFound)?;
+    Ok(Deployed::New(added.try_get(0)?, added.try_get(1)?))
 }
 
 pub(super) async fn definitions(
@@ -91,5 +93,7 @@ fn definition(row: &PgRow) -> Result<Option<DefinitionRow>, sqlx::Error> {
         version: row.try_get(4)?,
         content: Hash16(row.try_get(5)?),
         source: bytes(row, 6)?,
+        bundle: bytes(row, 7)?,
+        deployed_us: row.try_get(8)?,
     }))
 }

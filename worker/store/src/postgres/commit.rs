@@ -52,6 +52,7 @@ enum Taken {
     Claim(Uuid),
     Mail(i64),
     Instance(Uuid),
+    Schedule(Uuid),
 }
 
 /// Parts the groups so that no two of one part want the same thing: the parts of one statement do not see one another, and
@@ -63,6 +64,7 @@ fn waves(groups: &[Group]) -> Vec<Vec<usize>> {
             .chain(group.claims.iter().map(|id| Taken::Claim(id.0)))
             .chain(group.mail.iter().map(|id| Taken::Mail(*id)))
             .chain(group.instance.iter().chain(&group.children).map(|(id, _)| Taken::Instance(id.0)))
+            .chain(group.schedules.iter().map(|write| Taken::Schedule(write.id.0)))
             .collect();
         // Behind the last part that it overlaps with, so that the batch's order holds between the two.
         let after = waves.iter().rposition(|(taken, _)| !taken.is_disjoint(&wants)).map_or(0, |last| last + 1);

@@ -9,7 +9,7 @@ use super::PostgresStore;
 use super::load::bytes;
 use super::relay::journal_row;
 use crate::port::InstanceFilter;
-use crate::rows::{DeadLetter, InstanceSummary, JournalRow, NewParked, SHARDS};
+use crate::rows::{DeadLetter, InstanceSummary, JournalRow, LargeValue, NewParked, SHARDS};
 
 macro_rules! select_letters {
     ($rest:literal) => {
@@ -35,6 +35,8 @@ const INSTANCES: &str = select_instances!(
        and ($2::uuid is null or created_us < (select created_us from instances where id = $2) or id > $2)
      order by created_us desc, id limit $3"
 );
+
+const LARGE_VALUES: &str = "select hash, value from large_values where instance = $1 order by hash";
 
 const HISTORY: &str = "select instance, revision, definition, at_us, events from journal \
                        where instance = $1 and revision > 0 order by revision";
@@ -84,6 +86,11 @@ pub(super) async fn instances(
 pub(super) async fn instance(store: &PostgresStore, id: InstanceId) -> Result<Option<InstanceSummary>, sqlx::Error> {
     let statement = sqlx::query(select_instances!("where id = $1")).bind(id.0);
     store.connections.fetch(statement).await?.first().map(summary).transpose()
+}
+
+pub(super) async fn large_values(store: &PostgresStore, id: InstanceId) -> Result<Vec<LargeValue>, sqlx::Error> {
+    let rows = store.connections.fetch(sqlx::query(LARGE_VALUES).bind(id.0)).await?;
+    rows.iter().map(|row| Ok(LargeValue { hash: Hash16(row.try_get(0)?), bytes: bytes(row, 1)? })).collect()
 }
 
 pub(super) async fn history(store: &PostgresStore, id: InstanceId) -> Result<Vec<JournalRow>, sqlx::Error> {

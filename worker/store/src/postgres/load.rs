@@ -1,6 +1,8 @@
 //! What a batch needs to know before it decides, and the second looks for lost wake-ups (PROTOCOL D3). Each is one
 //! statement, so one snapshot and one round trip; nothing here writes.
 
+use std::collections::{BTreeSet, HashMap};
+
 use bytes::Bytes;
 use flagstop_schemas::{Hash16, InstanceId};
 use sqlx::Row as _;
@@ -9,7 +11,7 @@ use uuid::Uuid;
 
 use super::PostgresStore;
 use crate::port::{DueTimer, Hit, LoadRequest, Loaded, LookRequest, MAIL_MAX, MEETINGS_MAX};
-use crate::rows::{InstanceRow, MailRow, Meeting};
+use crate::rows::{InstanceRow, LargeValue, MailRow, Meeting, Parent, ScheduleMemory, ScheduleRow};
 
 // `offset 0` holds the planner to looking each key up by itself: with statistics that are missing or old it would read
 // whole tables and hash them.
@@ -31,19 +33,28 @@ select 1, x.key, null, null, null, null, null from unnest($1::uuid[]) m(key)
 union all
 select 2, key, instance, slot, null, null, null from hit
 union all
-select 3, i.id, null, i.definition, null, i.revision, i.state from who
-  cross join lateral (select id, definition, revision, state from instances where id = who.id offset 0) i
+select 3, i.id, i.parent, i.definition, i.parent_slot, i.revision, i.state from who
+  cross join lateral (
+    select id, parent, parent_slot, definition, revision, state from instances where id = who.id offset 0) i
 union all
 select 4, m.instance, null, m.definition, m.id, null, m.stimulus from who
   cross join lateral (
-    select id, instance, definition, stimulus from mail where instance = who.id order by id limit $4) m";
+    select id, instance, definition, stimulus from mail where instance = who.id order by id limit $4) m
+union all
+select 5, v.instance, v.hash, null, null, null, v.value from who
+  cross join lateral (select instance, hash, value from large_values where instance = who.id offset 0) v
+union all
+select 6, s.id, s.awaits, s.due_us, s.token, s.definition, s.state from unnest($5::uuid[]) k(id)
+  cross join lateral (select * from schedules where id = k.id offset 0) s";
 
-/// Which of the five parts of `LOAD` a row comes from.
+/// Which of the seven parts of `LOAD` a row comes from.
 mod part {
     pub(super) const CLOCK: i32 = 0;
     pub(super) const SEEN: i32 = 1;
     pub(super) const HIT: i32 = 2;
     pub(super) const INSTANCE: i32 = 3;
+    pub(super) const MAIL: i32 = 4;
+    pub(super) const VALUE: i32 = 5;
 }
 
 // The index gives each key's parked rows in order of age, so the limit stops the reading. What a wait is too late for does
@@ -57,14 +68,24 @@ cross join lateral (
   where p.key = k.key and (b.since_us is null or p.at_us >= b.since_us)
   order by p.at_us, p.id, b.instance, b.slot limit $2
 ) m
-order by m.at_us, m.id, m.instance, m.slot";
+union all
+select m.* from unnest($3::uuid[]) k(id)
+cross join lateral (select id from instances where id = k.id offset 0) i
+cross join lateral (
+  select p.id, p.key, i.id as instance, -1::int8 as slot, p.at_us, p.event from parked p
+  where p.key = k.id order by p.at_us, p.id limit $2
+) m
+order by 5, 1, 3, 4";
 
 const SWEEP: &str = "
 with page as materialized (
   select id, key, at_us, event from parked where id > $1 order by id limit $2
 )
 select p.id, p.key, b.instance, b.slot, p.at_us, case when b.slot is not null then p.event end
-from page p left join lateral (select key, instance, slot, since_us from bookmarks where key = p.key offset 0) b
+from page p left join lateral (
+  (select instance, slot, since_us from bookmarks where key = p.key offset 0)
+  union all
+  (select id, -1, null from instances where id = p.key offset 0)) b
   on b.since_us is null or p.at_us >= b.since_us
 order by p.id, b.instance, b.slot";
 
@@ -77,6 +98,23 @@ from unnest($1::int2[]) s(shard) cross join lateral (
   order by due_us, instance, slot limit $2
 ) t
 order by t.due_us, t.instance, t.slot limit $2";
+
+// What is awaited has mostly not ended: of these there are few, one per workflow that runs `after` itself.
+const DUE_SCHEDULES: &str = "
+select s.id, s.token, s.definition, s.due_us, s.awaits, s.state, s.ended_us from (
+  (select t.*, null::int8 as ended_us, t.due_us as since_us
+   from unnest($1::int2[]) k(shard) cross join lateral (
+     select id, token, definition, due_us, awaits, state from schedules
+     where shard = k.shard and due_us is not null
+       and due_us <= (extract(epoch from statement_timestamp()) * 1000000)::bigint
+     order by due_us, id limit $2) t)
+  union all
+  (select t.*, i.ended_us, i.ended_us
+   from unnest($1::int2[]) k(shard) cross join lateral (
+     select id, token, definition, due_us, awaits, state from schedules
+     where shard = k.shard and awaits is not null offset 0) t
+   cross join lateral (select ended_us from instances where id = t.awaits and ended_us is not null offset 0) i)) s
+order by s.since_us, s.id limit $2";
 
 const STALE: &str = "
 select instance from mail
@@ -96,7 +134,9 @@ pub(super) async fn load(store: &PostgresStore, request: &LoadRequest) -> Result
     }
     let instances: Vec<Uuid> = request.instances.iter().map(|id| id.0).collect();
     let statement = sqlx::query(LOAD).bind(messages).bind(keys).bind(instances).bind(MAIL_MAX as i64);
+    let statement = statement.bind(uuids(&request.schedules));
     let mut loaded = Loaded::default();
+    let mut values: HashMap<InstanceId, Vec<LargeValue>> = HashMap::new();
     for row in &store.connections.fetch_counted(statement).await? {
         match row.try_get(0)? {
             part::CLOCK => (loaded.now_us, loaded.catalogue) = (row.try_get(3)?, row.try_get(4)?),
@@ -110,15 +150,35 @@ pub(super) async fn load(store: &PostgresStore, request: &LoadRequest) -> Result
                 id: InstanceId(row.try_get(1)?),
                 definition: small(row, 3)?,
                 revision: row.try_get(5)?,
+                parent: parent(row.try_get(2)?, row.try_get(4)?),
                 state: bytes(row, 6)?,
+                values: Vec::new(),
             }),
-            _ => loaded.mail.push(MailRow {
+            part::VALUE => {
+                let of = values.entry(InstanceId(row.try_get(1)?)).or_default();
+                of.push(LargeValue { hash: Hash16(row.try_get(2)?), bytes: bytes(row, 6)? });
+            }
+            part::MAIL => loaded.mail.push(MailRow {
                 instance: InstanceId(row.try_get(1)?),
                 definition: small(row, 3)?,
                 id: row.try_get(4)?,
                 stimulus: bytes(row, 6)?,
             }),
+            _ => loaded.schedules.push(ScheduleRow {
+                id: Hash16(row.try_get(1)?),
+                token: row.try_get(4)?,
+                memory: ScheduleMemory {
+                    definition: row.try_get(5)?,
+                    due_us: row.try_get(3)?,
+                    awaits: row.try_get::<Option<Uuid>, _>(2)?.map(InstanceId),
+                    state: bytes(row, 6)?,
+                },
+                awaited_ended_us: None,
+            }),
         }
+    }
+    for instance in &mut loaded.instances {
+        instance.values = values.remove(&instance.id).unwrap_or_default();
     }
     loaded.mail.sort_unstable_by_key(|mail| mail.id);
     Ok(loaded)
@@ -128,8 +188,10 @@ pub(super) async fn look(store: &PostgresStore, request: &LookRequest) -> Result
     let mut keys: Vec<Uuid> = request.parked.iter().chain(&request.bookmarks).map(|key| key.0).collect();
     keys.sort_unstable();
     keys.dedup();
-    let each = (MEETINGS_MAX / keys.len().max(1)).max(1) as i64;
-    store.connections.fetch_counted(sqlx::query(LOOK).bind(keys).bind(each)).await?.iter().map(meeting).collect()
+    let kept: BTreeSet<Uuid> = request.kept.iter().map(|id| id.0).collect();
+    let each = (MEETINGS_MAX / (keys.len() + kept.len()).max(1)).max(1) as i64;
+    let statement = sqlx::query(LOOK).bind(keys).bind(each).bind(kept.into_iter().collect::<Vec<_>>());
+    store.connections.fetch_counted(statement).await?.iter().map(meeting).collect()
 }
 
 pub(super) async fn sweep(
@@ -166,6 +228,28 @@ pub(super) async fn due_timers(
     rows.iter().map(timer).collect()
 }
 
+pub(super) async fn due_schedules(
+    store: &PostgresStore,
+    shards: &[i16],
+    limit: i64,
+) -> Result<Vec<ScheduleRow>, sqlx::Error> {
+    let rows = store.connections.fetch(sqlx::query(DUE_SCHEDULES).bind(shards).bind(limit)).await?;
+    let schedule = |row: &PgRow| {
+        Ok(ScheduleRow {
+            id: Hash16(row.try_get(0)?),
+            token: row.try_get(1)?,
+            memory: ScheduleMemory {
+                definition: row.try_get(2)?,
+                due_us: row.try_get(3)?,
+                awaits: row.try_get::<Option<Uuid>, _>(4)?.map(InstanceId),
+                state: bytes(row, 5)?,
+            },
+            awaited_ended_us: row.try_get(6)?,
+        })
+    };
+    rows.iter().map(schedule).collect()
+}
+
 pub(super) async fn stale_mail(
     store: &PostgresStore,
     shards: &[i16],
@@ -185,6 +269,10 @@ fn meeting(row: &PgRow) -> Result<Meeting, sqlx::Error> {
         parked_us: row.try_get(4)?,
         event: bytes(row, 5)?,
     })
+}
+
+fn parent(instance: Option<Uuid>, slot: Option<i64>) -> Option<Parent> {
+    Some(Parent { instance: InstanceId(instance?), slot })
 }
 
 /// A number that travels in a wider column.

@@ -27,7 +27,8 @@ use crate::port::{
     Store, StoreError, Verdict,
 };
 use crate::rows::{
-    DeadLetter, DefinitionNumber, DefinitionRow, EffectLease, InstanceSummary, JournalRow, Meeting, NewParked, WorkerId,
+    DeadLetter, DefinitionNumber, DefinitionRow, EffectLease, InstanceSummary, JournalRow, LargeValue, Meeting,
+    NewParked, ScheduleRow, WorkerId,
 };
 
 /// A store in Postgres.
@@ -99,6 +100,10 @@ impl Store for PostgresStore {
         self.tell(load::due_timers(self, shards, limit).await)
     }
 
+    async fn due_schedules(&self, shards: &[i16], limit: i64) -> Result<Vec<ScheduleRow>, StoreError> {
+        self.tell(load::due_schedules(self, shards, limit).await)
+    }
+
     async fn stale_mail(&self, shards: &[i16], age_us: i64, limit: i64) -> Result<Vec<InstanceId>, StoreError> {
         self.tell(load::stale_mail(self, shards, age_us, limit).await)
     }
@@ -149,6 +154,10 @@ impl Store for PostgresStore {
 
     async fn instance(&self, id: InstanceId) -> Result<Option<InstanceSummary>, StoreError> {
         self.tell(lists::instance(self, id).await)
+    }
+
+    async fn large_values(&self, id: InstanceId) -> Result<Vec<LargeValue>, StoreError> {
+        self.tell(lists::large_values(self, id).await)
     }
 
     async fn history(&self, id: InstanceId) -> Result<Vec<JournalRow>, StoreError> {

@@ -44,7 +44,7 @@ columns! {
     /// Instances' new states.
     Writes {
         id: Uuid, revision: i32, definition: i32, status: i16, shard: i16, ended: bool, parent: Option<Uuid>,
-        business_key: Option<&'a str>, state: &'a [u8], events: &'a [u8],
+        parent_slot: Option<i64>, business_key: Option<&'a str>, state: &'a [u8], events: &'a [u8],
     }
 }
 columns! {
@@ -88,6 +88,21 @@ columns! {
     Parked { id: Uuid, key: Uuid, message: Uuid, matched: bool, expires_us: i64, event_type: &'a str, event: &'a [u8], }
 }
 columns! {
+    /// Large values that come.
+    ValuesIn { instance: Uuid, hash: Uuid, value: &'a [u8], }
+}
+columns! {
+    /// Large values that go.
+    ValuesOut { instance: Uuid, hash: Uuid, }
+}
+columns! {
+    /// Schedules' memories.
+    Schedules {
+        id: Uuid, was: Option<i64>, becomes: i64, shard: i16, stays: bool, definition: i32, due_us: Option<i64>,
+        awaits: Option<Uuid>, state: &'a [u8],
+    }
+}
+columns! {
     /// Dead letters.
     Letters {
         id: Uuid, code: &'a str, reason: &'a str, origin: &'a str, content_type: Option<&'a str>, headers: &'a [u8],
@@ -115,6 +130,9 @@ pub(super) struct Sheet<'a> {
     pub(super) post: Post<'a>,
     pub(super) parked: Parked<'a>,
     pub(super) letters: Letters<'a>,
+    pub(super) values_in: ValuesIn<'a>,
+    pub(super) values_out: ValuesOut<'a>,
+    pub(super) schedules: Schedules<'a>,
 }
 
 impl<'a> Sheet<'a> {
@@ -147,6 +165,21 @@ impl<'a> Sheet<'a> {
         for mail in &group.post {
             self.post.push(ord, mail.instance.0, mail.definition, mail.instance.shard(SHARDS), &mail.stimulus);
         }
+        for schedule in &group.schedules {
+            let memory = schedule.memory.as_ref();
+            self.schedules.push(
+                ord,
+                schedule.id.0,
+                schedule.was,
+                schedule.becomes,
+                InstanceId(schedule.id.0).shard(SHARDS),
+                memory.is_some(),
+                memory.map_or(0, |memory| memory.definition),
+                memory.and_then(|memory| memory.due_us),
+                memory.and_then(|memory| memory.awaits).map(|id| id.0),
+                memory.map_or(&[], |memory| &memory.state),
+            );
+        }
         for event in &group.park {
             let (id, key, message) = (event.id.0, event.key.0, event.message.0);
             let (matched, expires_us) = (event.matched, event.expires_us);
@@ -169,11 +202,18 @@ impl<'a> Sheet<'a> {
             write.status,
             shard,
             write.ended,
-            write.parent.map(|parent| parent.0),
+            write.parent.map(|parent| parent.instance.0),
+            write.parent.and_then(|parent| parent.slot),
             write.business_key.as_deref(),
             &write.state,
             &write.events,
         );
+        for hash in &write.values_out {
+            self.values_out.push(ord, id, hash.0);
+        }
+        for value in &write.values_in {
+            self.values_in.push(ord, id, value.hash.0, &value.bytes);
+        }
         for mark in &write.bookmarks.drop {
             self.bookmarks_out.push(ord, mark.key.0, id, mark.slot);
         }

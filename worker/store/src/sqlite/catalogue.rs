@@ -10,14 +10,14 @@ use super::{BEGIN, SqliteStore};
 use crate::port::StoreError;
 use crate::rows::{DefinitionNumber, DefinitionRow};
 
-const FIND: &str = "SELECT number, content FROM definitions WHERE namespace = $1 AND name = $2 AND version = $3";
+const FIND: &str = "SELECT number, content, at_us FROM definitions WHERE namespace = $1 AND name = $2 AND version = $3";
 
-const ADD: &str = "INSERT INTO definitions (namespace, name, version, content, source) VALUES ($1, $2, $3, $4, $5) \
-                   RETURNING number";
+const ADD: &str = "INSERT INTO definitions (namespace, name, version, content, source, bundle, at_us) \
+                   VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING number, at_us";
 
 const RAISE: &str = "UPDATE meta SET value = value + 1 WHERE name = 'catalogue'";
 
-const LIST: &str = "SELECT c.value, d.number, d.namespace, d.name, d.version, d.content, d.source \
+const LIST: &str = "SELECT c.value, d.number, d.namespace, d.name, d.version, d.content, d.source, d.bundle, d.at_us \
                     FROM meta c LEFT JOIN definitions d ON d.number > $1 WHERE c.name = 'catalogue' ORDER BY d.number";
 
 pub(super) async fn deploy(
@@ -29,10 +29,11 @@ pub(super) async fn deploy(
     let mut deployed = definitions.to_vec();
     let mut added = 0;
     for definition in &mut deployed {
-        let DefinitionRow { namespace, name, version, content, source, .. } = &*definition;
+        let DefinitionRow { namespace, name, version, content, source, bundle, .. } = &*definition;
         let find = Command::fixed(FIND, 1).bind(namespace).bind(name).bind(version);
-        let number = match writing.run(find).await.map_err(told)?.first() {
-            Some(row) if row.try_get(1).map(Hash16).map_err(told)? == *content => row.try_get(0).map_err(told)?,
+        let numbered = |row: &SqliteRow, at_us: usize| Ok((row.try_get(0)?, row.try_get(at_us)?));
+        let (number, deployed_us) = match writing.run(find).await.map_err(told)?.first() {
+            Some(row) if row.try_get(1).map(Hash16).map_err(told)? == *content => numbered(row, 2).map_err(told)?,
             Some(_) => {
                 writing.abandon().await;
                 return Err(StoreError::DefinitionConflict {
@@ -44,11 +45,12 @@ pub(super) async fn deploy(
             None => {
                 added += 1;
                 let add = Command::fixed(ADD, 1).bind(namespace).bind(name).bind(version);
-                let rows = writing.run(add.bind(content.0).bind(source.to_vec())).await.map_err(told)?;
-                rows.first().ok_or(sqlx::Error::RowNotFound).and_then(|row| row.try_get(0)).map_err(told)?
+                let add = add.bind(content.0).bind(source.to_vec()).bind(bundle.to_vec()).bind(store.clock.now_us());
+                let rows = writing.run(add).await.map_err(told)?;
+                rows.first().ok_or(sqlx::Error::RowNotFound).and_then(|row| numbered(row, 1)).map_err(told)?
             }
         };
-        definition.number = number;
+        (definition.number, definition.deployed_us) = (number, deployed_us);
     }
     if added > 0 {
         writing.run(Command::fixed(RAISE, 1)).await.map_err(told)?;
@@ -76,6 +78,8 @@ fn definition(row: &SqliteRow) -> Result<Option<DefinitionRow>, sqlx::Error> {
         version: row.try_get(4)?,
         content: Hash16(row.try_get(5)?),
         source: Bytes::from(row.try_get::<Vec<u8>, _>(6)?),
+        bundle: Bytes::from(row.try_get::<Vec<u8>, _>(7)?),
+        deployed_us: row.try_get(8)?,
     }))
 }
 

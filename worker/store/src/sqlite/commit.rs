@@ -33,6 +33,8 @@ struct Facts {
     /// An instance that does not exist stands at revision 0.
     revisions: HashMap<Uuid, i32>,
     letters: HashSet<Uuid>,
+    /// The tokens of schedules that have a memory.
+    tokens: HashMap<Uuid, i64>,
     newest_us: i64,
 }
 
@@ -51,6 +53,8 @@ UNION ALL
 SELECT 4, i.id, i.revision, NULL FROM json_each($5) j CROSS JOIN instances i ON i.id = unhex(j.value)
 UNION ALL
 SELECT 5, d.id, NULL, NULL FROM json_each($6) j CROSS JOIN dead_letters d ON d.id = unhex(j.value)
+UNION ALL
+SELECT 7, s.id, s.token, NULL FROM json_each($8) j CROSS JOIN schedules s ON s.id = unhex(j.value)
 UNION ALL
 SELECT 6, NULL, at_us, NULL FROM (SELECT at_us FROM journal ORDER BY seq DESC LIMIT 1)";
 
@@ -123,7 +127,8 @@ async fn begin(store: &SqliteStore, batch: &Batch) -> Result<(Writing, Facts), s
         .bind(leases.into_json())
         .bind(encode::ids(groups.iter().flat_map(written).map(|(id, _)| id.0)))
         .bind(encode::ids(groups.iter().flat_map(|group| &group.dead).map(|letter| letter.id.0)))
-        .bind(batch.worker.map(|worker| worker.0));
+        .bind(batch.worker.map(|worker| worker.0))
+        .bind(encode::ids(groups.iter().flat_map(|group| &group.schedules).map(|write| write.id.0)));
     let (writing, rows) = store.connections.write(store.connections.counted(command)).await?;
     Ok((writing, Facts::read(&rows)?))
 }
@@ -144,6 +149,7 @@ impl Facts {
                 3 => _ = facts.epochs.insert((row.try_get(1)?, row.try_get(2)?), row.try_get(3)?),
                 4 => _ = facts.revisions.insert(row.try_get(1)?, row.try_get(2)?),
                 5 => _ = facts.letters.insert(row.try_get(1)?),
+                7 => _ = facts.tokens.insert(row.try_get(1)?, row.try_get(2)?),
                 _ => facts.newest_us = row.try_get(2)?,
             }
         }
@@ -169,6 +175,9 @@ impl Facts {
         if written(group).any(|(id, write)| revision(id) != write.revision) {
             return Verdict::Conflict;
         }
+        if group.schedules.iter().any(|write| self.tokens.get(&write.id.0).copied() != write.was) {
+            return Verdict::Conflict;
+        }
         unstorable(group).or_else(|| slot_twice(group)).map_or(Verdict::Applied, Verdict::Failed)
     }
 
@@ -189,6 +198,12 @@ impl Facts {
         }
         for id in &group.mail {
             self.mail.remove(id);
+        }
+        for write in &group.schedules {
+            match write.memory {
+                Some(_) => self.tokens.insert(write.id.0, write.becomes),
+                None => self.tokens.remove(&write.id.0),
+            };
         }
         for (id, write) in written(group) {
             self.revisions.insert(id.0, write.revision + 1);

@@ -10,7 +10,7 @@ use super::load::bytes;
 use super::relay::journal_row;
 use super::{SqliteStore, commit, encode};
 use crate::port::{Batch, Group, InstanceFilter, Verdict};
-use crate::rows::{DeadLetter, InstanceSummary, JournalRow, NewParked};
+use crate::rows::{DeadLetter, InstanceSummary, JournalRow, LargeValue, NewParked};
 
 macro_rules! select_letters {
     ($rest:literal) => {
@@ -43,6 +43,8 @@ const INSTANCES: &str = select_instances!(
      ORDER BY created_us DESC, id LIMIT $3"
 );
 
+const LARGE_VALUES: &str = "SELECT hash, value FROM large_values WHERE instance = $1 ORDER BY hash";
+
 const HISTORY: &str = "SELECT instance, revision, definition, at_us, events FROM journal \
                        WHERE instance = $1 AND revision > 0 ORDER BY revision";
 
@@ -71,6 +73,11 @@ pub(super) async fn instances(
 pub(super) async fn instance(store: &SqliteStore, id: InstanceId) -> Result<Option<InstanceSummary>, sqlx::Error> {
     let command = Command::fixed(select_instances!("WHERE id = $1"), 1).bind(id.0);
     store.connections.read(command).await?.first().map(summary).transpose()
+}
+
+pub(super) async fn large_values(store: &SqliteStore, id: InstanceId) -> Result<Vec<LargeValue>, sqlx::Error> {
+    let rows = store.connections.read(Command::fixed(LARGE_VALUES, 1).bind(id.0)).await?;
+    rows.iter().map(|row| Ok(LargeValue { hash: Hash16(row.try_get(0)?), bytes: bytes(row, 1)? })).collect()
 }
 
 pub(super) async fn history(store: &SqliteStore, id: InstanceId) -> Result<Vec<JournalRow>, sqlx::Error> {

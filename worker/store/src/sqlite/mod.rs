@@ -35,7 +35,8 @@ use crate::port::{
     Store, StoreError, Verdict,
 };
 use crate::rows::{
-    DeadLetter, DefinitionNumber, DefinitionRow, EffectLease, InstanceSummary, JournalRow, Meeting, NewParked, WorkerId,
+    DeadLetter, DefinitionNumber, DefinitionRow, EffectLease, InstanceSummary, JournalRow, LargeValue, Meeting,
+    NewParked, ScheduleRow, WorkerId,
 };
 
 /// How long a transaction waits for another process's, and a call for a connection, before it gives up.
@@ -189,6 +190,10 @@ impl Store for SqliteStore {
         self.tell(load::due_timers(self, shards, limit).await)
     }
 
+    async fn due_schedules(&self, shards: &[i16], limit: i64) -> Result<Vec<ScheduleRow>, StoreError> {
+        self.tell(load::due_schedules(self, shards, limit).await)
+    }
+
     async fn stale_mail(&self, shards: &[i16], age_us: i64, limit: i64) -> Result<Vec<InstanceId>, StoreError> {
         self.tell(load::stale_mail(self, shards, age_us, limit).await)
     }
@@ -239,6 +244,10 @@ impl Store for SqliteStore {
 
     async fn instance(&self, id: InstanceId) -> Result<Option<InstanceSummary>, StoreError> {
         self.tell(lists::instance(self, id).await)
+    }
+
+    async fn large_values(&self, id: InstanceId) -> Result<Vec<LargeValue>, StoreError> {
+        self.tell(lists::large_values(self, id).await)
     }
 
     async fn history(&self, id: InstanceId) -> Result<Vec<JournalRow>, StoreError> {

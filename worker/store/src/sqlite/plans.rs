@@ -17,7 +17,17 @@ async fn no_statement_of_the_hot_path_reads_through_a_table() {
     let store = SqliteStore::memory().await.unwrap();
     store.migrate().await.unwrap();
     let facts = commit::BEGIN_AND_FACTS.trim_start().strip_prefix("BEGIN IMMEDIATE;").unwrap();
-    let reading = [load::LOAD, load::LOOK, load::SWEEP, load::DUE, relay::READ, leases::LEFT, leases::HELD, facts];
+    let reading = [
+        load::LOAD,
+        load::LOOK,
+        load::SWEEP,
+        load::DUE,
+        load::DUE_SCHEDULES,
+        relay::READ,
+        leases::LEFT,
+        leases::HELD,
+        facts,
+    ];
     for statement in reading.into_iter().chain(write::STATEMENTS) {
         let explain = Command::made(format!("EXPLAIN QUERY PLAN {statement}"), 1);
         let rows = store.connections.read(explain).await.unwrap();

@@ -4,7 +4,7 @@ use flagstop_schemas::InstanceId;
 
 use super::connection::Command;
 use super::encode::{Heap, Rows};
-use crate::port::{Group, InstanceWrite};
+use crate::port::{Group, InstanceWrite, ScheduleWrite};
 use crate::rows::{DeadLetter, SHARDS, WorkerId};
 
 /// A group that may be written.
@@ -42,9 +42,13 @@ enum Part {
     Mail,
     Parked,
     Letters,
+    ValuesGone,
+    Values,
+    SchedulesGone,
+    Schedules,
 }
 
-pub(super) const PARTS: usize = 15;
+pub(super) const PARTS: usize = 19;
 
 /// One statement per [`Part`]. `$1` is the time, `$2` the heap, `$3` the worker; each part's rows follow from `$4` on.
 pub(super) const STATEMENTS: [&str; PARTS] = [
@@ -55,13 +59,15 @@ pub(super) const STATEMENTS: [&str; PARTS] = [
        (SELECT p.message FROM json_each($5) j CROSS JOIN parked p ON p.id = unhex(j.value ->> 0))",
     "DELETE FROM parked WHERE id IN (SELECT unhex(value ->> 0) FROM json_each($6))",
     "DELETE FROM mail WHERE id IN (SELECT value ->> 0 FROM json_each($7))",
-    "INSERT INTO instances (id, definition, revision, status, parent, created_us, updated_us, ended_us, business_key, state)
-     SELECT unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 3, unhex(value ->> 4), $1, $1,
-            CASE value ->> 5 WHEN 1 THEN $1 END,
-            CAST(substr($2, value ->> 6, value ->> 7) AS TEXT), substr($2, value ->> 8, value ->> 9)
+    "INSERT INTO instances (id, definition, revision, status, parent, parent_slot, created_us, updated_us, ended_us,
+       business_key, state)
+     SELECT unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 3, unhex(value ->> 4), value ->> 5, $1, $1,
+            CASE value ->> 6 WHEN 1 THEN $1 END,
+            CAST(substr($2, value ->> 7, value ->> 8) AS TEXT), substr($2, value ->> 9, value ->> 10)
      FROM json_each($8) WHERE true
      ON CONFLICT (id) DO UPDATE SET definition = excluded.definition, revision = excluded.revision,
        status = excluded.status, updated_us = excluded.updated_us, state = excluded.state,
+       business_key = coalesce(business_key, excluded.business_key),
        ended_us = CASE WHEN excluded.ended_us IS NULL THEN NULL ELSE coalesce(ended_us, excluded.ended_us) END",
     "DELETE FROM bookmarks WHERE (key, instance, slot) IN
        (SELECT unhex(value ->> 0), unhex(value ->> 1), value ->> 2 FROM json_each($9))",
@@ -83,7 +89,9 @@ pub(super) const STATEMENTS: [&str; PARTS] = [
      SELECT value ->> 0, unhex(value ->> 1), value ->> 2, value ->> 3, $1, substr($2, value ->> 4, value ->> 5)
      FROM json_each($15)",
     "INSERT INTO mail (instance, shard, definition, at_us, stimulus)
-     SELECT unhex(value ->> 0), value ->> 1, value ->> 2, $1, substr($2, value ->> 3, value ->> 4) FROM json_each($16)",
+     SELECT unhex(value ->> 0), value ->> 1, value ->> 2, CASE WHEN $3 IS NULL THEN 0 ELSE $1 END,
+            substr($2, value ->> 3, value ->> 4)
+     FROM json_each($16)",
     "INSERT INTO parked (id, key, message, matched, expires_us, event_type, at_us, event)
      SELECT unhex(value ->> 0), unhex(value ->> 1), unhex(value ->> 2), value ->> 3, value ->> 4,
             CAST(substr($2, value ->> 5, value ->> 6) AS TEXT), $1, substr($2, value ->> 7, value ->> 8)
@@ -95,6 +103,18 @@ pub(super) const STATEMENTS: [&str; PARTS] = [
             CAST(substr($2, value ->> 7, value ->> 8) AS TEXT), substr($2, value ->> 9, value ->> 10),
             substr($2, value ->> 11, value ->> 12)
      FROM json_each($18)",
+    "DELETE FROM large_values WHERE (instance, hash) IN
+       (SELECT unhex(value ->> 0), unhex(value ->> 1) FROM json_each($19))",
+    "INSERT INTO large_values (instance, hash, value)
+     SELECT unhex(value ->> 0), unhex(value ->> 1), substr($2, value ->> 2, value ->> 3) FROM json_each($20) WHERE true
+     ON CONFLICT (instance, hash) DO NOTHING",
+    "DELETE FROM schedules WHERE id IN (SELECT unhex(value ->> 0) FROM json_each($21))",
+    "INSERT INTO schedules (id, token, shard, definition, due_us, awaits, state)
+     SELECT unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 3, value ->> 4, unhex(value ->> 5),
+            substr($2, value ->> 6, value ->> 7)
+     FROM json_each($22) WHERE true
+     ON CONFLICT (id) DO UPDATE SET token = excluded.token, definition = excluded.definition, due_us = excluded.due_us,
+       awaits = excluded.awaits, state = excluded.state",
 ];
 
 /// The rows of all parts.
@@ -166,13 +186,24 @@ impl Sheet {
         for letter in &accepted.letters {
             self.letter(letter);
         }
+        for schedule in &group.schedules {
+            self.schedule(schedule);
+        }
     }
 
     fn instance(&mut self, id: InstanceId, write: &InstanceWrite) {
         let (rows, heap) = self.part(Part::Instances);
         rows.id(id.0).int(write.definition).int(write.revision + 1).int(write.status);
-        rows.id_or_null(write.parent.map(|parent| parent.0)).int(write.ended);
+        rows.id_or_null(write.parent.map(|parent| parent.instance.0));
+        rows.int_or_null(write.parent.and_then(|parent| parent.slot)).int(write.ended);
         rows.text_or_null(heap, write.business_key.as_deref()).bytes(heap, &write.state);
+        for hash in &write.values_out {
+            self.part(Part::ValuesGone).0.id(id.0).id(hash.0);
+        }
+        for value in &write.values_in {
+            let (rows, heap) = self.part(Part::Values);
+            rows.id(id.0).id(value.hash.0).bytes(heap, &value.bytes);
+        }
         for mark in &write.bookmarks.drop {
             self.part(Part::BookmarksGone).0.id(mark.key.0).id(id.0).int(mark.slot);
         }
@@ -193,6 +224,17 @@ impl Sheet {
             rows.id(id.0).int(effect.slot).bytes(heap, effect.pointer.as_bytes());
         }
         self.journal(id, write.revision + 1, write.definition, &write.events);
+    }
+
+    fn schedule(&mut self, schedule: &ScheduleWrite) {
+        let id = schedule.id.0;
+        let Some(memory) = &schedule.memory else {
+            self.part(Part::SchedulesGone).0.id(id);
+            return;
+        };
+        let (rows, heap) = self.part(Part::Schedules);
+        rows.id(id).int(schedule.becomes).int(InstanceId(id).shard(SHARDS)).int(memory.definition);
+        rows.int_or_null(memory.due_us).id_or_null(memory.awaits.map(|id| id.0)).bytes(heap, &memory.state);
     }
 
     fn letter(&mut self, letter: &DeadLetter) {

@@ -25,7 +25,10 @@ async fn a_batch_of_any_size_costs_three_round_trips() {
         };
         let before = store.counters();
         let instances = names.iter().map(|name| id(name)).collect();
-        store.load(&LoadRequest { messages: keys.clone(), keys: keys.clone(), instances }).await.unwrap();
+        store
+            .load(&LoadRequest { messages: keys.clone(), keys: keys.clone(), instances, ..LoadRequest::default() })
+            .await
+            .unwrap();
         assert_eq!(since(before), (0, 1, 1), "load of {size}");
 
         let before = store.counters();
@@ -40,7 +43,8 @@ async fn a_batch_of_any_size_costs_three_round_trips() {
         assert_eq!(since(before), (1, 1, 1), "commit of {size}");
 
         let before = store.counters();
-        let meetings = store.look(&LookRequest { parked: keys.clone(), bookmarks: keys }).await.unwrap();
+        let meetings =
+            store.look(&LookRequest { parked: keys.clone(), bookmarks: keys, ..LookRequest::default() }).await.unwrap();
         assert_eq!(meetings.len(), size);
         assert_eq!(since(before), (0, 1, 1), "look of {size}");
     }
@@ -85,8 +89,10 @@ async fn a_batch_reads_its_own_rows_however_full_the_tables_are() {
             let keys: Vec<_> = names.iter().map(|name| hash(name)).collect();
             apply(&store, names.iter().map(|name| busy(name)).collect()).await;
             let instances = names.iter().map(|name| id(name)).collect();
-            let loaded =
-                store.load(&LoadRequest { messages: keys.clone(), keys: keys.clone(), instances }).await.unwrap();
+            let loaded = store
+                .load(&LoadRequest { messages: keys.clone(), keys: keys.clone(), instances, ..LoadRequest::default() })
+                .await
+                .unwrap();
             assert_eq!((loaded.instances.len(), loaded.mail.len()), (10, 10));
             let second = names.iter().map(|name| {
                 let mine = |row: &&MailRow| row.instance == id(name);
@@ -99,7 +105,7 @@ async fn a_batch_reads_its_own_rows_however_full_the_tables_are() {
                 Group { mail, claims: vec![parked(name, "").id], ..on }
             });
             apply(&store, second.collect()).await;
-            store.look(&LookRequest { parked: keys.clone(), bookmarks: keys }).await.unwrap();
+            store.look(&LookRequest { parked: keys.clone(), bookmarks: keys, ..LookRequest::default() }).await.unwrap();
             let all: Vec<i16> = (0..64).collect();
             assert!(store.due_timers(&all, 100).await.unwrap().is_empty());
             assert_eq!(drain(&store, worker(1), 1_000).await.len(), 20);

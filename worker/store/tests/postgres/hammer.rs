@@ -74,6 +74,7 @@ async fn work_off(store: &Arc<dyn Store>, mut open: BTreeSet<u32>) {
                 messages: numbers.iter().map(|number| message(*number)).collect(),
                 keys: Vec::new(),
                 instances: names.iter().map(|name| id(name)).collect(),
+                ..LoadRequest::default()
             })
             .await
             .unwrap();
