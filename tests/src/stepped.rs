@@ -12,7 +12,8 @@ use flagstop_store::port::{
     Store, Verdict,
 };
 use flagstop_store::rows::{
-    DeadLetter, DefinitionNumber, DefinitionRow, EffectLease, InstanceSummary, JournalRow, Meeting, NewParked, WorkerId,
+    DeadLetter, DefinitionNumber, DefinitionRow, EffectLease, InstanceSummary, JournalRow, LargeValue, Meeting, NewParked,
+    ScheduleRow, WorkerId,
 };
 use tokio::sync::{Notify, Semaphore};
 
@@ -164,6 +165,14 @@ impl Store for Stepped {
 
     async fn due_timers(&self, shards: &[i16], limit: i64) -> Result<Vec<DueTimer>, StoreError> {
         self.inner.due_timers(shards, limit).await
+    }
+
+    async fn due_schedules(&self, shards: &[i16], limit: i64) -> Result<Vec<ScheduleRow>, StoreError> {
+        self.inner.due_schedules(shards, limit).await
+    }
+
+    async fn large_values(&self, id: InstanceId) -> Result<Vec<LargeValue>, StoreError> {
+        self.inner.large_values(id).await
     }
 
     async fn stale_mail(&self, shards: &[i16], age_us: i64, limit: i64) -> Result<Vec<InstanceId>, StoreError> {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 
-use flagstop_engine::{Event, Filter, Limits, Plan};
+use flagstop_engine::{Bundle, Event, Filter, Limits, Plan};
 use flagstop_schemas::Hash16;
 use flagstop_store::port::Store;
 use flagstop_store::port::StoreError;
@@ -14,6 +14,8 @@ use flagstop_store::rows::{DefinitionNumber, DefinitionRow};
 pub(crate) struct Deployed {
     pub(crate) number: DefinitionNumber,
     pub(crate) plan: Plan,
+    /// When, on the store's clock.
+    pub(crate) deployed_us: i64,
 }
 
 /// What an event concerns, by the definitions alone.
@@ -110,8 +112,13 @@ impl Catalogue {
         };
         for row in rows {
             next.last = next.last.max(row.number);
-            match Plan::compile(&row.source, limits) {
-                Ok(plan) => next.add(Arc::new(Deployed { number: row.number, plan })),
+            let bundle = Bundle::decode(&row.bundle).unwrap_or_else(|why| {
+                // What it lacks then, its tasks fault with; the definition itself still compiles.
+                tracing::error!(name = row.name, version = row.version, "{why}");
+                Bundle::default()
+            });
+            match Plan::compile_with(&row.source, &bundle, limits) {
+                Ok(plan) => next.add(Arc::new(Deployed { number: row.number, plan, deployed_us: row.deployed_us })),
                 Err(why) => {
                     next.whole = false;
                     tracing::error!(
@@ -186,16 +193,27 @@ impl Catalogues {
     }
 }
 
-/// The row under which a definition is deployed; the store sets its number.
+/// The row under which a definition that names nothing elsewhere is deployed; the store sets its number.
 #[must_use]
 pub fn definition_row(plan: &Plan, source: &[u8]) -> DefinitionRow {
+    bundled_row(plan, source, &Bundle::default())
+}
+
+/// The row under which a definition is deployed with the documents that it names (PROTOCOL D6).
+#[must_use]
+pub fn bundled_row(plan: &Plan, source: &[u8], bundle: &Bundle) -> DefinitionRow {
     let reference = plan.reference();
     DefinitionRow {
         number: 0,
         namespace: reference.namespace.clone(),
         name: reference.name.clone(),
         version: reference.version.to_string(),
-        content: Hash16::of("flagstop/definition", &[source]),
+        content: match bundle.is_empty() {
+            true => Hash16::of("flagstop/definition", &[source]),
+            false => Hash16::of("flagstop/definition", &[source, bundle.fingerprint().0.as_bytes()]),
+        },
         source: bytes::Bytes::copy_from_slice(source),
+        bundle: if bundle.is_empty() { bytes::Bytes::new() } else { bundle.encode() },
+        deployed_us: 0,
     }
 }

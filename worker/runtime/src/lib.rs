@@ -28,7 +28,7 @@ mod timers;
 mod work;
 mod worker;
 
-pub use catalogue::definition_row;
+pub use catalogue::{bundled_row, definition_row};
 pub use counters::WorkerCounters;
 pub use options::Options;
 pub use secrets::Secrets;
