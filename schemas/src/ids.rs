@@ -45,6 +45,14 @@ impl InstanceId {
         Self(Hash16::of("flagstop/instance/trigger", &parts).0)
     }
 
+    /// The id of the run that a schedule of one definition (`every`, `cron`, `after`) starts at a due time.
+    #[must_use]
+    pub fn of_schedule(namespace: &str, name: &str, schedule: &str, due_us: i64) -> Self {
+        let due = due_us.to_be_bytes();
+        let parts = [namespace.as_bytes(), name.as_bytes(), schedule.as_bytes(), &due];
+        Self(Hash16::of("flagstop/instance/schedule", &parts).0)
+    }
+
     /// The id of a child that a parent's task run starts (PROTOCOL D10).
     #[must_use]
     pub fn of_child(parent: InstanceId, pointer: &str, run: &str) -> Self {

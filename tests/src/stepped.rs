@@ -12,8 +12,8 @@ use flagstop_store::port::{
     Store, Verdict,
 };
 use flagstop_store::rows::{
-    DeadLetter, DefinitionNumber, DefinitionRow, EffectLease, InstanceSummary, JournalRow, LargeValue, Meeting, NewParked,
-    ScheduleRow, WorkerId,
+    DeadLetter, DefinitionNumber, DefinitionRow, EffectLease, InstanceSummary, JournalRow, LargeValue, Meeting,
+    NewParked, ScheduleRow, WorkerId,
 };
 use tokio::sync::{Notify, Semaphore};
 

@@ -2,10 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use flagstop_engine::{Diagnostics, Limits, Plan, Severity};
+use flagstop_effects::resources::{self, Network, Place, Sources};
+use flagstop_engine::{Bundle, Diagnostics, Limits, Plan, Severity};
 use serde_json::{Value, json};
 
+use crate::config::Config;
 use crate::exit::{Exit, Failure};
+use crate::node;
 
 /// Endings of files that may hold a definition.
 const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
@@ -19,6 +22,10 @@ pub struct Checked {
     pub source: Vec<u8>,
     /// The plan, when it compiles.
     pub plan: Option<Plan>,
+    /// The documents that it names, as far as they were fetched.
+    pub bundle: Bundle,
+    /// Those that could not be fetched, each with why.
+    pub lacks: Vec<String>,
     /// What is wrong, and what is only odd.
     pub diagnostics: Diagnostics,
 }
@@ -35,6 +42,34 @@ pub fn check(paths: &[PathBuf]) -> Result<Vec<Checked>, Failure> {
     files.into_iter().map(one).collect()
 }
 
+/// Like [`check`], with all documents that the definitions name: functions of catalogs, schemas, API descriptions. So a
+/// deployed definition is whole (PROTOCOL D6).
+pub async fn check_whole(paths: &[PathBuf], config: &Config, catalog: Option<&str>) -> Result<Vec<Checked>, Failure> {
+    let (http, client) = node::http(config)?;
+    let secrets = node::secrets(config)?;
+    let mut whole = Vec::new();
+    for mut file in check(paths)? {
+        let sources = Sources {
+            place: Place::of_file(&file.path),
+            default_catalog: catalog.map(str::to_owned),
+            network: Network::Online(&http, &client),
+            secrets: secrets.by_name(),
+        };
+        if file.plan.as_ref().is_some_and(|plan| !plan.missing().is_empty()) {
+            match resources::load(&file.source, &sources, &config.worker.engine).await {
+                Ok(loaded) => {
+                    file.diagnostics = loaded.plan.warnings().iter().cloned().collect();
+                    file.lacks = loaded.failures.iter().map(ToString::to_string).collect();
+                    (file.plan, file.bundle) = (Some(loaded.plan), loaded.bundle);
+                }
+                Err(diagnostics) => (file.plan, file.diagnostics) = (None, diagnostics),
+            }
+        }
+        whole.push(file);
+    }
+    Ok(whole)
+}
+
 fn one(path: PathBuf) -> Result<Checked, Failure> {
     let source = std::fs::read(&path).map_err(|error| unreadable(&path, &error))?;
     let (plan, diagnostics) = match Plan::compile(&source, &Limits::default()) {
@@ -44,7 +79,7 @@ fn one(path: PathBuf) -> Result<Checked, Failure> {
         }
         Err(diagnostics) => (None, diagnostics),
     };
-    Ok(Checked { path, source, plan, diagnostics })
+    Ok(Checked { path, source, plan, bundle: Bundle::default(), lacks: Vec::new(), diagnostics })
 }
 
 /// The definitions of a folder, by name: its YAML and JSON files that have a `document`, test files aside.
@@ -76,8 +111,11 @@ pub fn print(checked: &[Checked]) -> bool {
     for file in checked {
         let text = String::from_utf8_lossy(&file.source);
         eprint!("{}", file.diagnostics.render(&file.path.display().to_string(), &text));
+        for lack in &file.lacks {
+            eprintln!("{}: {lack}", file.path.display());
+        }
     }
-    checked.iter().all(|file| file.plan.is_some())
+    checked.iter().all(|file| file.plan.is_some() && file.lacks.is_empty())
 }
 
 /// The files with their diagnostics, for programs.

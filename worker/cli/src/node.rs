@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use flagstop_bus::port::Bus;
+use flagstop_effects::http::{Client, Http};
 use flagstop_runtime::{Secrets, StartError, Worker};
 use flagstop_store::port::{SchemaState, Store};
 
@@ -41,6 +42,14 @@ pub async fn open_current_store(config: &Config) -> Result<Arc<dyn Store>, Failu
 /// Opens the configured bus.
 pub async fn open_bus(config: &Config) -> Result<Arc<dyn Bus>, Failure> {
     Ok(flagstop_bus::open(config.bus_url()?, &config.bus).await?)
+}
+
+/// What asks the network, as the workers do.
+pub fn http(config: &Config) -> Result<(Http, Client), Failure> {
+    flagstop_runtime::http(&config.worker).map_err(|why| {
+        let hint = "mend `worker.http_allow` and `worker.http_deny`";
+        Failure::new(Exit::Invalid, "FS-HTTP-CLIENT", why, hint)
+    })
 }
 
 /// The configured secrets.

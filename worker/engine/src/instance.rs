@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use flagstop_schemas::{Hash16, InstanceId};
 
-use crate::api::{ChildOutcome, Effect, EffectOutcome, Env, Phase, Projection, Reference, Timer, Value, WaitReason};
+use crate::api::{Bookmark, ChildOutcome, Effect, EffectOutcome, Env, Phase, Projection, Reference, Timer, Value, WaitReason};
 use crate::machine::answered::Answered;
 use crate::machine::fault;
 use crate::machine::frame::{Deadline, Frame, Run};
@@ -192,6 +192,21 @@ impl Instance {
         projection.effects.sort_unstable();
         projection.children.sort_unstable();
         projection
+    }
+
+    /// The bookmarks that it has, or, while it is suspended, will have again when it goes on: the events for them are to be
+    /// kept for it meanwhile.
+    #[must_use]
+    pub fn waits(&self, plan: &Plan) -> Vec<Bookmark> {
+        if self.phase.has_ended() {
+            return Vec::new();
+        }
+        let mut projection = Projection::default();
+        for (look, kind, memory) in self.live(plan) {
+            kind.project(memory, &look, &mut projection);
+        }
+        projection.bookmarks.sort_unstable();
+        projection.bookmarks
     }
 
     /// What it waits for, for people.

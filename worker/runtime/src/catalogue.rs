@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 
+use flagstop_engine::schedule::{NewSet, Sets};
 use flagstop_engine::{Bundle, Event, Filter, Limits, Plan};
 use flagstop_schemas::Hash16;
 use flagstop_store::port::Store;
@@ -23,8 +24,20 @@ pub(crate) struct Deployed {
 pub(crate) struct Route {
     /// Definitions that it starts: the newest version of each name.
     pub(crate) starts: Vec<Arc<Deployed>>,
+    /// Open sets that it may go into: of each definition all versions, the newest last.
+    pub(crate) feeds: Vec<Feed>,
     /// Keys under which bookmarks may wait for it. Empty: no definition listens.
     pub(crate) keys: Vec<Hash16>,
+}
+
+/// A definition that collects events before it starts.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    pub(crate) deployed: Arc<Deployed>,
+    /// The row of its open sets under the event's key.
+    pub(crate) row: Hash16,
+    /// Only the newest version opens sets; the others' go on under the version that opened them.
+    pub(crate) new: NewSet,
 }
 
 /// All definitions of one catalogue version. Immutable: a new version is a new catalogue.
@@ -39,6 +52,8 @@ pub(crate) struct Catalogue {
     newest: HashMap<(String, String), Arc<Deployed>>,
     /// Which newest versions an event may start: by constant type, and those without one.
     starts: HashMap<Option<String>, Vec<Arc<Deployed>>>,
+    /// Which versions collect an event, newest or not: by constant type, and those without one.
+    collects: HashMap<Option<String>, Vec<Arc<Deployed>>>,
     /// All distinct listen filters of all versions: by constant type, and those without one.
     waits: HashMap<Option<String>, Vec<(DefinitionNumber, usize)>>,
 }
@@ -52,6 +67,7 @@ impl Default for Catalogue {
             by_number: HashMap::new(),
             newest: HashMap::new(),
             starts: HashMap::new(),
+            collects: HashMap::new(),
             waits: HashMap::new(),
         }
     }
@@ -73,6 +89,16 @@ impl Catalogue {
         }
     }
 
+    /// Newest versions that the clock starts.
+    pub(crate) fn timed(&self) -> impl Iterator<Item = &Arc<Deployed>> {
+        self.newest.values().filter(|deployed| !deployed.plan.schedule().timed().is_empty())
+    }
+
+    fn is_newest(&self, deployed: &Deployed) -> bool {
+        let it = deployed.plan.reference();
+        self.named(&it.namespace, &it.name, None).is_some_and(|newest| newest.number == deployed.number)
+    }
+
     /// The distinct names, for hints.
     pub(crate) fn names(&self) -> impl Iterator<Item = String> {
         self.newest.keys().map(|(namespace, name)| format!("{namespace}/{name}"))
@@ -88,12 +114,26 @@ impl Catalogue {
         }
         route.starts.sort_by_key(|d| d.number);
         route.starts.dedup_by_key(|d| d.number);
+        route.feeds = self.feeds(event, &of_type);
         for &(number, index) in both(&self.waits, &of_type) {
             route.keys.extend(self.filter(number, index).keys(event));
         }
         route.keys.sort_unstable();
         route.keys.dedup();
         route
+    }
+
+    fn feeds(&self, event: &Event, of_type: &Option<String>) -> Vec<Feed> {
+        let mut collecting: Vec<&Arc<Deployed>> = both(&self.collects, of_type).collect();
+        collecting.sort_by_key(|deployed| (deployed.plan.reference(), deployed.number));
+        collecting.dedup_by_key(|deployed| deployed.number);
+        let feed = |deployed: &Arc<Deployed>| {
+            let key = deployed.plan.schedule().sets()?.key(event)?;
+            let parts = [&deployed.number.to_be_bytes()[..], key.0.as_bytes()];
+            let new = if self.is_newest(deployed) { NewSet::Open } else { NewSet::Refuse };
+            Some(Feed { deployed: deployed.clone(), row: Hash16::of("flagstop/open-sets/row", &parts), new })
+        };
+        collecting.into_iter().filter_map(feed).collect()
     }
 
     fn filter(&self, number: DefinitionNumber, index: usize) -> &Filter {
@@ -108,6 +148,7 @@ impl Catalogue {
             by_number: self.by_number.clone(),
             newest: self.newest.clone(),
             starts: HashMap::new(),
+            collects: self.collects.clone(),
             waits: self.waits.clone(),
         };
         for row in rows {
@@ -150,6 +191,9 @@ impl Catalogue {
             if !known.contains(&filter.id()) && !earlier.iter().any(|f| f.id() == filter.id()) {
                 self.waits.entry(filter.event_type().map(str::to_owned)).or_default().push((deployed.number, index));
             }
+        }
+        for filter in deployed.plan.schedule().sets().into_iter().flat_map(Sets::filters) {
+            self.collects.entry(filter.event_type().map(str::to_owned)).or_default().push(deployed.clone());
         }
         if newer {
             self.newest.insert(name, deployed.clone());

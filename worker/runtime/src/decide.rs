@@ -4,9 +4,12 @@
 //! several through the mailbox (PROTOCOL D1); where nobody waits under a key that some definition listens with, it parks
 //! under that key (D3). New bookmarks are seen by the unmatched events of the same batch.
 
+mod children;
+mod commands;
 mod events;
 mod mail;
 mod pokes;
+mod schedules;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -20,7 +23,8 @@ use flagstop_store::rows::DefinitionNumber;
 use crate::catalogue::{Catalogue, Route};
 use crate::counters::add;
 use crate::intake::{Item, Message, Says, Shared};
-use crate::work::{Folded, Refused, Work};
+use crate::work::{Refused, Work};
+use schedules::Collecting;
 
 /// What a batch will do.
 #[derive(Default)]
@@ -36,12 +40,27 @@ pub(crate) struct Decision {
 }
 
 /// One group, and what follows once it is committed.
+#[derive(Default)]
 pub(crate) struct Decided {
     pub(crate) instance: Option<InstanceId>,
     pub(crate) group: Group,
     pub(crate) items: Vec<usize>,
     pub(crate) effects: Vec<Effect>,
+    /// Slots of effects that are no longer wanted.
+    pub(crate) dropped: Vec<i64>,
+    /// Keys of new bookmarks: look for parked events.
     pub(crate) bookmarked: Vec<Hash16>,
+    /// Instances for which something is kept, or which can take it again: look whether both is there.
+    pub(crate) kept: Vec<InstanceId>,
+    /// A new instance: something may be kept for it.
+    pub(crate) born: bool,
+}
+
+impl Decided {
+    /// A group that no item waits for.
+    fn alone(group: Group) -> Self {
+        Self { group, ..Self::default() }
+    }
 }
 
 /// What the decision rests on besides the batch.
@@ -68,6 +87,9 @@ struct Decider<'a> {
     waiters: HashMap<Hash16, BTreeSet<(InstanceId, i64)>>,
     seen: HashSet<Hash16>,
     taken: HashSet<Hash16>,
+    collecting: Collecting,
+    /// Suspended instances for which an event that open sets took is kept.
+    kept_for: Vec<InstanceId>,
     decision: Decision,
 }
 
@@ -80,6 +102,8 @@ pub(crate) fn decide(ground: Ground<'_>, items: &[Item], routes: &[Route], loade
         waiters: HashMap::new(),
         seen: loaded.seen.iter().copied().collect(),
         taken: HashSet::new(),
+        collecting: Collecting::of(&loaded.schedules),
+        kept_for: Vec::new(),
         decision: Decision::default(),
     };
     decider.open(&loaded);
@@ -98,7 +122,7 @@ pub(crate) fn decide(ground: Ground<'_>, items: &[Item], routes: &[Route], loade
                         unmatched.push(arrival);
                     }
                 }
-                Says::Start { key, command } => {
+                Says::Command { key, command } => {
                     if decider.fresh(index, *key, &[]) {
                         decider.command(index, *key, command, message);
                     }
@@ -161,13 +185,12 @@ impl Decider<'_> {
     }
 
     fn stand_alone(&mut self, index: usize, group: Group) {
-        self.decision.groups.push(Decided {
-            instance: None,
-            group,
-            items: vec![index],
-            effects: Vec::new(),
-            bookmarked: Vec::new(),
-        });
+        self.keep(index, group, Vec::new());
+    }
+
+    /// A group of no instance, with what it keeps for some.
+    fn keep(&mut self, index: usize, group: Group, kept: Vec<InstanceId>) {
+        self.decision.groups.push(Decided { items: vec![index], kept, ..Decided::alone(group) });
     }
 
     /// Applies to an instance that is open, and keeps the waiters in step.
@@ -175,7 +198,7 @@ impl Decider<'_> {
         let Some(work) = self.works.get_mut(&instance) else {
             return Err(Refused::Rejected(Rejected::NotWaiting));
         };
-        let before = work.projection().bookmarks.clone();
+        let before = work.waits().to_vec();
         if let Err(why) = work.apply(stimulus, &self.ground.env) {
             if let Refused::Panicked(why) = &why {
                 tracing::error!(%instance, "the engine panicked, a defect of Flagstop; the instance stays as it was: {why}");
@@ -187,21 +210,23 @@ impl Decider<'_> {
                 waits.remove(&(instance, gone.slot));
             }
         }
-        for bookmark in &work.projection().bookmarks {
+        for bookmark in work.waits() {
             self.waiters.entry(bookmark.key).or_default().insert((instance, bookmark.slot));
+        }
+        let new = std::mem::take(&mut work.children);
+        for child in new {
+            self.begin_child(instance, child);
         }
         Ok(())
     }
 
     fn finish(mut self) -> Decision {
-        for (instance, work) in self.works {
-            if work.is_idle() {
-                continue;
-            }
-            let Folded { group, items, effects, bookmarked } = work.fold();
-            let instance = Some(instance);
-            self.decision.groups.push(Decided { instance, group, items, effects, bookmarked });
+        if let Some((group, items)) = self.collecting.finish() {
+            let kept = std::mem::take(&mut self.kept_for);
+            self.decision.groups.push(Decided { items, kept, ..Decided::alone(group) });
         }
+        let live = self.works.into_values().filter(|work| !work.is_idle());
+        self.decision.groups.extend(live.map(Work::fold));
         self.decision
     }
 }

@@ -3,10 +3,14 @@
 //! An effect belongs to this worker from the commit that made it (epoch 1) or from its adoption on; its result counts only
 //! while that lease holds (PROTOCOL D7). Nothing is stored here: what dies with the process is adopted by another.
 
-use std::collections::{HashMap, VecDeque};
+mod queue;
+
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use flagstop_effects::http::{Client, ClientOptions, Clock, Hosts, Http, HttpOptions};
+use flagstop_effects::process::{ProcessOptions, Processes};
 use flagstop_engine::api::{Effect, EffectOutcome, Request};
 use flagstop_schemas::InstanceId;
 use flagstop_store::rows::EffectLease;
@@ -16,21 +20,33 @@ use tokio_util::task::TaskTracker;
 
 use crate::counters::add;
 use crate::intake::{Poke, Shared};
+use crate::options::Options;
+use queue::{Queue, Shares};
 
 /// The side effects of one worker.
 pub(crate) struct Effects {
     shared: Arc<Shared>,
     /// Submitted, without a place yet. Bounded by [`Effects::has_room`], which holds new messages back; a lane never
     /// waits here, or results and new effects could wait for each other.
-    waiting: Mutex<VecDeque<(EffectLease, Effect)>>,
+    waiting: Mutex<Queue>,
     arrived: Notify,
-    /// Waiting or in flight, with the newest epoch under which it is ours: one that comes back by adoption while it is
-    /// still here is not started twice, and its result counts under the new lease.
-    known: Mutex<HashMap<(InstanceId, i64), i32>>,
+    /// Waiting or in flight: one that comes back by adoption while it is still here is not started twice, and its result
+    /// counts under the new lease.
+    known: Mutex<HashMap<(InstanceId, i64), Known>>,
     places: Arc<Semaphore>,
     http: Http,
     client: Client,
+    processes: Processes,
     tasks: TaskTracker,
+}
+
+/// An effect that is here.
+struct Known {
+    /// The newest under which it is ours.
+    epoch: i32,
+    since: Instant,
+    /// Nobody wants its result any more.
+    stop: CancellationToken,
 }
 
 impl Effects {
@@ -38,33 +54,33 @@ impl Effects {
     /// When no HTTP client can be made.
     pub(crate) fn new(shared: Arc<Shared>) -> Result<Self, String> {
         let options = &shared.options;
-        let hosts = Hosts::new(&options.http_allow, &options.http_deny).map_err(|e| e.to_string())?;
-        let client = Client::new(ClientOptions {
-            timeout_ms: options.http_timeout_ms,
-            response_bytes_max: options.http_response_bytes_max,
-            hosts,
-        })
-        .map_err(|e| e.to_string())?;
-        let clock: Clock = Arc::new(|| jiff::Timestamp::now().as_microsecond());
-        let http = Http::new(clock, HttpOptions { seed: rand::random(), ..HttpOptions::default() });
+        let (http, client) = http(options)?;
+        let shares =
+            Shares { per_host_max: options.effects_per_host_max, programs_max: options.processes_in_flight_max };
         Ok(Self {
-            places: Arc::new(Semaphore::new(shared.options.effects_in_flight_max)),
-            shared,
-            waiting: Mutex::default(),
+            places: Arc::new(Semaphore::new(options.effects_in_flight_max)),
+            waiting: Mutex::new(Queue::new(shares)),
             arrived: Notify::new(),
             known: Mutex::default(),
             http,
             client,
+            processes: processes(options),
             tasks: TaskTracker::new(),
+            shared,
         })
     }
 
     /// Takes an effect over. Does not wait.
     pub(crate) fn submit(&self, lease: EffectLease, effect: Effect) {
-        if lock(&self.known).insert((lease.instance, lease.slot), lease.epoch).is_some() {
+        let mut known = lock(&self.known);
+        if let Some(known) = known.get_mut(&(lease.instance, lease.slot)) {
+            known.epoch = known.epoch.max(lease.epoch);
             return;
         }
-        lock(&self.waiting).push_back((lease, effect));
+        let one = Known { epoch: lease.epoch, since: Instant::now(), stop: CancellationToken::new() };
+        known.insert((lease.instance, lease.slot), one);
+        drop(known);
+        lock(&self.waiting).push(lease, effect);
         self.arrived.notify_one();
     }
 
@@ -81,8 +97,8 @@ impl Effects {
     /// Is it waiting or in flight here? Then its result counts under this newest lease.
     pub(crate) fn renew(&self, lease: &EffectLease) -> bool {
         match lock(&self.known).get_mut(&(lease.instance, lease.slot)) {
-            Some(epoch) => {
-                *epoch = (*epoch).max(lease.epoch);
+            Some(known) => {
+                known.epoch = known.epoch.max(lease.epoch);
                 true
             }
             None => false,
@@ -94,11 +110,28 @@ impl Effects {
         lock(&self.known).remove(&(lease.instance, lease.slot));
     }
 
+    /// Stops it, wherever it is: a request is given up, a program killed.
+    pub(crate) fn abort(&self, instance: InstanceId, slot: i64) {
+        if let Some(known) = lock(&self.known).remove(&(instance, slot)) {
+            known.stop.cancel();
+        }
+    }
+
+    /// Stops what is here for at least this long and no longer this worker's: another one's transition has dropped it.
+    pub(crate) fn abort_all_but(&self, held: &BTreeSet<(InstanceId, i64)>, age: Duration) {
+        lock(&self.known).retain(|effect, known| {
+            let stays = held.contains(effect) || known.since.elapsed() < age;
+            if !stays {
+                known.stop.cancel();
+            }
+            stays
+        });
+    }
+
     /// Gives up those that wait for a place: the drain leaves them to others.
     pub(crate) fn drop_waiting(&self) {
-        for (lease, _) in lock(&self.waiting).drain(..) {
-            self.forget(&lease);
-        }
+        let waiting = lock(&self.waiting).drain();
+        waiting.iter().for_each(|submitted| self.forget(&submitted.lease));
     }
 
     /// Nothing waits and nothing is in flight.
@@ -113,8 +146,9 @@ impl Effects {
                 place = self.places.clone().acquire_owned() => place.expect("the semaphore is never closed"),
                 () = stop.cancelled() => return,
             };
-            let (lease, effect) = loop {
-                if let Some(next) = lock(&self.waiting).pop_front() {
+            let next = loop {
+                let next = lock(&self.waiting).next();
+                if let Some(next) = next {
                     break next;
                 }
                 tokio::select! {
@@ -124,23 +158,64 @@ impl Effects {
             };
             let effects = self.clone();
             self.tasks.spawn(async move {
-                let outcome = effects.carry_out(effect).await;
-                add(&effects.shared.counters.effects, 1);
-                let epoch = lock(&effects.known).get(&(lease.instance, lease.slot)).copied().unwrap_or(lease.epoch);
-                let lease = EffectLease { epoch, ..lease };
-                effects.shared.pokes.put(lease.instance, Poke::Effect { lease, outcome }).await;
+                let lease = next.lease;
+                let unwanted = lock(&effects.known).get(&(lease.instance, lease.slot)).map(|known| known.stop.clone());
+                if let Some(unwanted) = unwanted {
+                    tokio::select! {
+                        outcome = effects.carry_out(next.effect) => effects.report(lease, outcome).await,
+                        // Dropped half-way: the connection is closed, the program killed.
+                        () = unwanted.cancelled() => {}
+                    }
+                }
+                lock(&effects.waiting).done(&next.target);
+                effects.arrived.notify_one();
                 // Only now: while the lanes are behind, no more calls are made.
                 drop(place);
             });
         }
     }
 
+    async fn report(&self, lease: EffectLease, outcome: EffectOutcome) {
+        add(&self.shared.counters.effects, 1);
+        let epoch = lock(&self.known).get(&(lease.instance, lease.slot)).map_or(lease.epoch, |known| known.epoch);
+        let lease = EffectLease { epoch, ..lease };
+        self.shared.pokes.put(lease.instance, Poke::Effect { lease, outcome }).await;
+    }
+
     async fn carry_out(&self, effect: Effect) -> EffectOutcome {
         match effect.request {
             Request::Http(request) => self.http.call(&self.client, &request).await,
-            Request::Process(_) => EffectOutcome::NoAnswer { reason: "this build runs no programs yet".to_owned() },
+            Request::Process(request) => self.processes.run(&request).await,
         }
     }
+}
+
+/// What sends the requests of workflows, within these options.
+///
+/// # Errors
+/// When the rules for hosts can't be read, or no client can be made.
+pub fn http(options: &Options) -> Result<(Http, Client), String> {
+    let hosts = Hosts::new(&options.http_allow, &options.http_deny).map_err(|e| e.to_string())?;
+    let client = Client::new(ClientOptions {
+        timeout_ms: options.http_timeout_ms,
+        response_bytes_max: options.http_response_bytes_max,
+        hosts,
+    })
+    .map_err(|e| e.to_string())?;
+    let clock: Clock = Arc::new(|| jiff::Timestamp::now().as_microsecond());
+    Ok((Http::new(clock, HttpOptions { seed: rand::random(), ..HttpOptions::default() }), client))
+}
+
+fn processes(options: &Options) -> Processes {
+    if !options.processes {
+        return Processes::Disabled;
+    }
+    Processes::Enabled(ProcessOptions {
+        timeout_ms: options.process_timeout_ms,
+        output_bytes_max: options.process_output_bytes_max,
+        directory: options.process_directory.as_ref().map(Into::into),
+        ..ProcessOptions::default()
+    })
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

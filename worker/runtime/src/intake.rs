@@ -4,18 +4,15 @@ use std::sync::Arc;
 
 use flagstop_bus::port::Delivery;
 use flagstop_engine::Event;
-use flagstop_schemas::{CloudEvent, Data, Hash16, InstanceId, message_key};
+use flagstop_schemas::{Hash16, InstanceId, message_key};
 use flagstop_store::port::Store;
-use flagstop_store::rows::{DeadLetter, EffectLease, Meeting};
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use flagstop_store::rows::{DeadLetter, EffectLease, Meeting, ScheduleRow};
 
+use crate::catalogue::Deployed;
+use crate::commands::{self, Command};
 use crate::letters::letter;
 use crate::options::Options;
 
-/// The types under which commands come in.
-const COMMANDS: &str = "io.flagstop.command.";
-const START: &str = "io.flagstop.command.start.v1";
 /// Status events are heard by no listen, or a workflow could wake itself for ever.
 const STATUS: &str = "io.serverlessworkflow.";
 
@@ -40,27 +37,12 @@ pub(crate) struct Message {
 pub(crate) enum Says {
     /// An event for triggers and listens.
     Event { key: Hash16, event: Arc<Event> },
-    /// The command to start a workflow.
-    Start { key: Hash16, command: Arc<StartCommand> },
+    /// A command.
+    Command { key: Hash16, command: Command },
     /// Nothing that can be carried out.
     Junk(Box<DeadLetter>),
     /// A status event that came back in.
     Status,
-}
-
-/// `data` of `io.flagstop.command.start.v1`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct StartCommand {
-    pub(crate) namespace: String,
-    pub(crate) name: String,
-    /// The newest, if it is missing.
-    pub(crate) version: Option<String>,
-    /// `null`, if it is missing.
-    pub(crate) input: Option<Box<RawValue>>,
-    /// `id` and `source` of the command.
-    #[serde(skip)]
-    pub(crate) cause: (String, String),
 }
 
 /// What reaches an instance from within the worker.
@@ -74,13 +56,27 @@ pub(crate) enum Poke {
     Effect { lease: EffectLease, outcome: flagstop_engine::api::EffectOutcome },
     /// A parked event and a bookmark have met.
     Meeting(Meeting),
+    /// A schedule is due; the instance is the one that it starts.
+    Schedule(Box<DueSchedule>),
+}
+
+/// A schedule that is due.
+#[derive(Debug)]
+pub(crate) struct DueSchedule {
+    /// As it was read.
+    pub(crate) row: ScheduleRow,
+    /// Which definition's, and which of its timed schedules.
+    pub(crate) deployed: Arc<Deployed>,
+    pub(crate) timed: usize,
+    /// The due time that gives the run its identity.
+    pub(crate) due_us: i64,
 }
 
 impl Says {
     /// The inbox key, where there is one.
     pub(crate) fn key(&self) -> Option<Hash16> {
         match self {
-            Self::Event { key, .. } | Self::Start { key, .. } => Some(*key),
+            Self::Event { key, .. } | Self::Command { key, .. } => Some(*key),
             Self::Junk(_) | Self::Status => None,
         }
     }
@@ -97,9 +93,9 @@ pub(crate) fn read(delivery: &Delivery, options: &Options) -> Says {
     if event.ty.starts_with(STATUS) {
         return Says::Status;
     }
-    if event.ty.starts_with(COMMANDS) {
-        return match command(&event) {
-            Ok(command) => Says::Start { key, command: Arc::new(command) },
+    if commands::is_command(&event.ty) {
+        return match commands::read(event, &options.codec, &options.engine) {
+            Ok(command) => Says::Command { key, command },
             Err((code, why)) => junk(code, why),
         };
     }
@@ -107,25 +103,6 @@ pub(crate) fn read(delivery: &Delivery, options: &Options) -> Says {
         Ok(event) => Says::Event { key, event: Arc::new(event) },
         Err(why) => junk("FS-EVENT-DATA", why.to_string()),
     }
-}
-
-fn command(event: &CloudEvent) -> Result<StartCommand, (&'static str, String)> {
-    if event.ty != START {
-        return Err((
-            "FS-COMMAND-UNKNOWN",
-            format!("this build does not know the command `{}`; it knows `{START}`", event.ty),
-        ));
-    }
-    let Data::Json(data) = &event.data else {
-        return Err((
-            "FS-COMMAND-INVALID",
-            "the start command needs JSON data: {namespace, name, version?, input?}".into(),
-        ));
-    };
-    let mut command: StartCommand = serde_json::from_slice(data)
-        .map_err(|e| ("FS-COMMAND-INVALID", format!("the start command's data is invalid: {e}")))?;
-    command.cause = (event.id.clone(), event.source.clone());
-    Ok(command)
 }
 
 /// Keeps a worker's reference to what it needs to read messages. Used by the lanes.

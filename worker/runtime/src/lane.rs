@@ -12,12 +12,13 @@ use flagstop_engine::api::{EffectOutcome, Env};
 use flagstop_schemas::InstanceId;
 use flagstop_store::port::StoreError;
 use flagstop_store::port::{Batch, Group, LoadRequest, Loaded, LookRequest, Verdict};
-use flagstop_store::rows::{EffectLease, Meeting};
+use flagstop_store::rows::{EffectLease, KEPT_SLOT, Meeting};
 use rand::RngExt as _;
 use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
 
 use crate::catalogue::{Catalogue, Route};
+use crate::commands::Command;
 use crate::counters::add;
 use crate::decide::{Decided, Decision, Ground, decide};
 use crate::effects::Effects;
@@ -54,6 +55,10 @@ struct Aftermath {
     next: Vec<Item>,
     /// Members of a group that can't be stored: each is decided by itself.
     alone: Vec<Item>,
+    /// Children that may be there already: what decides again must know.
+    children: Vec<InstanceId>,
+    /// New instances: something may be kept for them.
+    born: Vec<InstanceId>,
     committed: bool,
 }
 
@@ -118,23 +123,25 @@ impl Lane {
     /// Works on items until each is done, with all that follows from them at once; never more than a batch at a time.
     async fn process(&self, mut items: VecDeque<Item>) {
         let mut fruitless = 0;
+        let mut children = Vec::new();
         while !items.is_empty() {
             if fruitless > self.shared.options.conflict_rounds_quick {
                 let pause_ms = rand::rng().random_range(1..=20 * u64::from(fruitless.min(10)));
                 tokio::time::sleep(Duration::from_millis(pause_ms)).await;
             }
             let batch = items.drain(..items.len().min(self.shared.options.batch_max)).collect();
-            let after = self.round(batch).await;
+            let after = self.round(batch, &children).await;
             fruitless = if after.committed { 0 } else { fruitless + 1 };
             items.extend(after.next);
             for item in after.alone {
-                items.extend(self.round(vec![item]).await.next);
+                items.extend(self.round(vec![item], &children).await.next);
             }
+            children = after.children;
         }
     }
 
-    async fn round(&self, items: Vec<Item>) -> Aftermath {
-        let (catalogue, routes, loaded) = self.load(&items).await;
+    async fn round(&self, items: Vec<Item>, children: &[InstanceId]) -> Aftermath {
+        let (catalogue, routes, loaded) = self.load(&items, children).await;
         let env = Env {
             now_us: loaded.now_us,
             seed: rand::rng().random(),
@@ -148,6 +155,7 @@ impl Lane {
         if after.committed {
             self.shared.journal_grew.notify_one();
         }
+        after.look.kept.extend(self.kept_for_new(&after));
         for meeting in self.look(&after.look).await {
             if !self.shared.refused.knows(&(meeting.instance, meeting.slot, meeting.parked)) {
                 after.next.push(Item::Poke(meeting.instance, Poke::Meeting(meeting)));
@@ -160,11 +168,13 @@ impl Lane {
     }
 
     /// Loads what the batch needs, with a catalogue that is as new as the snapshot.
-    async fn load(&self, items: &[Item]) -> (Arc<Catalogue>, Vec<Route>, Loaded) {
+    async fn load(&self, items: &[Item], children: &[InstanceId]) -> (Arc<Catalogue>, Vec<Route>, Loaded) {
         loop {
             let catalogue = self.shared.catalogues.current();
             let routes: Vec<Route> = items.iter().map(|item| route(&catalogue, item)).collect();
-            let request = request(items, &routes);
+            let mut request = request(items, &routes);
+            request.instances.extend(children);
+            sort_unique(&mut request.instances);
             let loaded = self.until_reached("load", || self.shared.store.load(&request)).await;
             if loaded.catalogue <= catalogue.version {
                 return (catalogue, routes, loaded);
@@ -264,9 +274,15 @@ impl Lane {
             }
             Verdict::Gone | Verdict::Conflict => {
                 add(&self.shared.counters.conflicts, 1);
+                after.children.extend(group.children.iter().map(|(id, _)| *id));
                 for (item, _) in mine {
                     match item {
+                        // Read again when it is still due.
+                        Item::Poke(_, Poke::Schedule(_)) => {}
                         // Whoever took it, or another waiter: a fresh look tells.
+                        Item::Poke(instance, Poke::Meeting(meeting)) if meeting.slot == KEPT_SLOT => {
+                            after.look.kept.push(instance);
+                        }
                         Item::Poke(_, Poke::Meeting(meeting)) => after.look.parked.push(meeting.key),
                         item => after.next.push(item),
                     }
@@ -286,6 +302,8 @@ impl Lane {
         }
         after.look.parked.extend(group.park.iter().map(|parked| parked.key));
         after.look.bookmarks.extend(decided.bookmarked);
+        after.look.kept.extend(decided.kept);
+        after.born.extend(decided.instance.filter(|_| decided.born));
         for mail in &group.post {
             // A letter to itself is long work that was cut: the others have their turn first (PROTOCOL D18). When there is
             // no place, the recovery finds it.
@@ -296,6 +314,9 @@ impl Lane {
             }
         }
         if let Some(instance) = decided.instance {
+            for slot in decided.dropped {
+                self.effects.abort(instance, slot);
+            }
             for effect in decided.effects {
                 let lease = EffectLease { instance, slot: effect.slot, epoch: 1 };
                 self.effects.submit(lease, effect);
@@ -336,9 +357,17 @@ impl Lane {
         }
     }
 
+    /// A command may have come before its instance. That is rare: such a look goes with another one or not at all, and the
+    /// sweep does the rest.
+    fn kept_for_new(&self, after: &Aftermath) -> Vec<InstanceId> {
+        let LookRequest { parked, bookmarks, kept } = &after.look;
+        let nothing = parked.is_empty() && bookmarks.is_empty() && kept.is_empty();
+        if nothing { Vec::new() } else { after.born.clone() }
+    }
+
     /// The look after the commit (PROTOCOL D3), in a snapshot of its own.
     async fn look(&self, request: &LookRequest) -> Vec<Meeting> {
-        if request.parked.is_empty() && request.bookmarks.is_empty() {
+        if request.parked.is_empty() && request.bookmarks.is_empty() && request.kept.is_empty() {
             return Vec::new();
         }
         self.until_reached("look", || self.shared.store.look(request)).await
@@ -391,6 +420,7 @@ fn request(items: &[Item], routes: &[Route]) -> LoadRequest {
     let mut request = LoadRequest::default();
     for (item, route) in items.iter().zip(routes) {
         request.keys.extend(&route.keys);
+        request.schedules.extend(route.feeds.iter().map(|feed| feed.row));
         match item {
             Item::Poke(instance, _) => request.instances.push(*instance),
             Item::Message(message) => {
@@ -403,10 +433,11 @@ fn request(items: &[Item], routes: &[Route]) -> LoadRequest {
                             InstanceId::of_trigger(&envelope.source, &envelope.id, &it.namespace, &it.name)
                         }));
                     }
-                    Says::Start { command, .. } => {
-                        let (id, source) = &command.cause;
-                        request.instances.push(InstanceId::of_trigger(source, id, &command.namespace, &command.name));
+                    Says::Command { command: Command::Start(start), .. } => {
+                        let (id, source) = &start.cause;
+                        request.instances.push(InstanceId::of_trigger(source, id, &start.namespace, &start.name));
                     }
+                    Says::Command { command: Command::Order(order), .. } => request.instances.push(order.instance),
                     Says::Junk(_) | Says::Status => {}
                 }
             }
@@ -414,6 +445,7 @@ fn request(items: &[Item], routes: &[Route]) -> LoadRequest {
     }
     sort_unique(&mut request.messages);
     sort_unique(&mut request.keys);
+    sort_unique(&mut request.schedules);
     sort_unique(&mut request.instances);
     request
 }

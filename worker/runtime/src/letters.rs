@@ -35,6 +35,21 @@ pub(crate) fn letter(delivery: &Delivery, code: &str, reason: &str) -> DeadLette
     }
 }
 
+/// The letter for what came from inside: a stored event or command, a letter of the mailbox.
+pub(crate) fn inner_letter(origin: String, media: Option<&str>, body: Bytes, code: &str, reason: &str) -> DeadLetter {
+    let reason = reason.strip_prefix(code).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(reason);
+    DeadLetter {
+        id: Hash16::of("flagstop/letter/inner", &[code.as_bytes(), origin.as_bytes(), &body]),
+        code: code.to_owned(),
+        reason: reason.replace('\0', "\u{fffd}"),
+        origin,
+        content_type: media.map(str::to_owned),
+        headers: Bytes::from_static(b"[]"),
+        body,
+        at_us: 0,
+    }
+}
+
 fn json(headers: &impl serde::Serialize) -> Bytes {
     Bytes::from(serde_json::to_vec(headers).expect("strings always serialise"))
 }

@@ -12,6 +12,7 @@
 
 mod catalogue;
 mod codec;
+mod commands;
 mod counters;
 mod decide;
 mod effects;
@@ -19,10 +20,12 @@ mod intake;
 mod lane;
 mod letters;
 mod options;
+mod orders;
 mod pokes;
 mod recovery;
 mod refused;
 mod relay;
+mod schedules;
 mod secrets;
 mod timers;
 mod work;
@@ -30,6 +33,8 @@ mod worker;
 
 pub use catalogue::{bundled_row, definition_row};
 pub use counters::WorkerCounters;
+pub use effects::http;
 pub use options::Options;
+pub use orders::{Order, tell};
 pub use secrets::Secrets;
 pub use worker::{StartError, Worker};

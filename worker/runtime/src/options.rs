@@ -16,6 +16,18 @@ pub struct Options {
     pub effects_in_flight_max: usize,
     /// Side effects that wait in memory for a place; above it no new messages are taken.
     pub effects_waiting_max: usize,
+    /// Of these, how many may go to the same host.
+    pub effects_per_host_max: usize,
+    /// May workflows run programs (`run: shell`, `run: script`) on this machine? They have the worker's rights.
+    pub processes: bool,
+    /// Programs that run at the same time.
+    pub processes_in_flight_max: usize,
+    /// How long one program may run, in milliseconds.
+    pub process_timeout_ms: u64,
+    /// How much one program may write, in bytes: standard output and standard error each.
+    pub process_output_bytes_max: usize,
+    /// Where programs run; the worker's own directory, if it is missing.
+    pub process_directory: Option<String>,
     /// A worker that is silent for this long counts as dead, and others take over, in milliseconds.
     pub lease_ms: u64,
     /// Pause between two signs of life, in milliseconds. At least three must fit into a lease.
@@ -66,6 +78,12 @@ impl Default for Options {
             deliveries_max: 1_000,
             effects_in_flight_max: 256,
             effects_waiting_max: 10_000,
+            effects_per_host_max: 64,
+            processes: false,
+            processes_in_flight_max: 16,
+            process_timeout_ms: 60_000,
+            process_output_bytes_max: 1 << 20,
+            process_directory: None,
             lease_ms: 5_000,
             beat_ms: 1_000,
             timer_poll_ms: 100,
@@ -100,6 +118,9 @@ impl Options {
             ("lanes", self.lanes as u64),
             ("deliveries_max", self.deliveries_max as u64),
             ("effects_in_flight_max", self.effects_in_flight_max as u64),
+            ("effects_per_host_max", self.effects_per_host_max as u64),
+            ("processes_in_flight_max", self.processes_in_flight_max as u64),
+            ("process_timeout_ms", self.process_timeout_ms),
             ("beat_ms", self.beat_ms),
             ("timer_poll_ms", self.timer_poll_ms),
             ("relay_poll_ms", self.relay_poll_ms),

@@ -119,6 +119,10 @@ impl Recovery {
         let limit = self.effects.free().min(self.shared.options.batch_max * self.shared.options.lanes);
         self.shared.store.adopt(self.shared.worker, limit as i64).await?;
         let mut leases = self.shared.store.held(self.shared.worker).await?;
+        let held = leases.iter().map(|lease| (lease.instance, lease.slot)).collect();
+        self.effects.abort_all_but(&held, 2 * Duration::from_millis(self.shared.options.beat_ms));
+        let refused = &self.shared.refused;
+        leases.retain(|lease| !refused.knows(&(lease.instance, lease.slot, Hash16::of("effect", &[]))));
         leases.retain(|lease| !self.effects.renew(lease));
         // One that was committed a moment ago is on its way to be submitted: only what is still unknown at the next look
         // is taken over.

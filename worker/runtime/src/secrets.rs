@@ -31,6 +31,12 @@ impl Secrets {
         self.by_name
     }
 
+    /// The secrets by name.
+    #[must_use]
+    pub fn by_name(&self) -> &BTreeMap<String, Value> {
+        &self.by_name
+    }
+
     /// Reads an object of secrets from a JSON or YAML file, or one secret per file from a directory: the file's name is
     /// the secret's, its text the value, parsed when it is JSON.
     ///

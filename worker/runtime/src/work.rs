@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use flagstop_engine::api::{Effect, Env, Phase, Projection, Rejected, Stimulus};
+use flagstop_engine::api::{Bookmark, ChildStart, Effect, Env, Phase, Projection, Rejected, Stimulus};
 use flagstop_engine::{Instance, SnapshotError, apply};
 use flagstop_schemas::{Entry, Header, InstanceId, journal};
 use flagstop_store::port::{Group, InstanceWrite};
-use flagstop_store::rows::{BookmarkRow, Diff, EffectRow, InstanceRow, NewMail, TimerRow};
+use flagstop_store::rows::{BookmarkRow, Diff, EffectRow, InstanceRow, NewMail, Parent, TimerRow};
 
 use crate::catalogue::Deployed;
-use crate::codec::Mail;
+use crate::codec::{ChildEnd, Mail};
+use crate::decide::Decided;
 
 /// Why a stimulus was not applied.
 #[derive(Debug)]
@@ -28,58 +29,76 @@ pub(crate) struct Work {
     id: InstanceId,
     deployed: Arc<Deployed>,
     revision: i32,
+    parent: Option<Parent>,
     instance: Instance,
     before: Projection,
     now: Projection,
+    /// Its bookmarks, also while it is suspended: their rows stay, so that an event finds it and is kept for it.
+    waits_before: Vec<Bookmark>,
+    waits: Vec<Bookmark>,
+    was: Phase,
     entries: Vec<Entry>,
     effects: BTreeMap<i64, Effect>,
+    /// Slots of effects that are no longer wanted.
+    dropped: Vec<i64>,
+    /// Children that are still to be begun.
+    pub(crate) children: Vec<ChildStart>,
+    /// It has ended in this batch.
+    ended: bool,
     transitions: usize,
     /// What the group holds besides the instance itself; filled by the decision.
     pub(crate) group: Group,
     /// The items that the group finishes, by index.
     pub(crate) items: Vec<usize>,
+    /// Suspended instances for which the group keeps something.
+    pub(crate) kept: Vec<InstanceId>,
     /// The last transition ended by its budget.
     more: bool,
-}
-
-/// A finished group, with what follows once it is committed.
-pub(crate) struct Folded {
-    pub(crate) group: Group,
-    pub(crate) items: Vec<usize>,
-    /// New side effects, already the committing worker's.
-    pub(crate) effects: Vec<Effect>,
-    /// Keys of new bookmarks: look for parked events.
-    pub(crate) bookmarked: Vec<flagstop_schemas::Hash16>,
 }
 
 impl Work {
     /// A new instance, not yet started.
     pub(crate) fn create(id: InstanceId, deployed: Arc<Deployed>) -> Self {
         let instance = Instance::new(id, &deployed.plan);
-        Self::over(id, deployed, 0, instance)
+        Self::over(id, deployed, 0, None, instance)
     }
 
     /// The instance of a row.
     pub(crate) fn open(row: &InstanceRow, deployed: Arc<Deployed>) -> Result<Self, SnapshotError> {
         let instance = Instance::decode(&deployed.plan, &row.state)?;
-        Ok(Self::over(row.id, deployed, row.revision, instance))
+        Ok(Self::over(row.id, deployed, row.revision, row.parent, instance))
     }
 
-    fn over(id: InstanceId, deployed: Arc<Deployed>, revision: i32, instance: Instance) -> Self {
+    fn over(
+        id: InstanceId,
+        deployed: Arc<Deployed>,
+        revision: i32,
+        parent: Option<Parent>,
+        instance: Instance,
+    ) -> Self {
         // A new instance has no rows yet, whatever its state projects.
         let before = if revision == 0 { Projection::default() } else { instance.projection(&deployed.plan) };
+        let waits = if revision == 0 { Vec::new() } else { waits(&instance, &before, &deployed) };
         Self {
             id,
             deployed,
             revision,
+            parent,
             now: before.clone(),
             before,
+            waits_before: waits.clone(),
+            waits,
+            was: instance.phase(),
             instance,
             entries: Vec::new(),
             effects: BTreeMap::new(),
+            dropped: Vec::new(),
+            children: Vec::new(),
+            ended: false,
             transitions: 0,
             group: Group::default(),
             items: Vec::new(),
+            kept: Vec::new(),
             more: false,
         }
     }
@@ -101,17 +120,32 @@ impl Work {
         &self.now
     }
 
+    /// What it waits for now, or will again when it goes on.
+    pub(crate) fn waits(&self) -> &[Bookmark] {
+        &self.waits
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        self.instance.phase()
+    }
+
     /// Applies a stimulus, or leaves the instance as it is.
     pub(crate) fn apply(&mut self, stimulus: Stimulus, env: &Env<'_>) -> Result<(), Refused> {
         let plan = &self.deployed.plan;
         let applied = catch_unwind(AssertUnwindSafe(|| apply(plan, &self.instance, stimulus, env)));
         let transition = applied.map_err(|panic| Refused::Panicked(panic_text(&panic)))?.map_err(Refused::Rejected)?;
+        self.ended |= transition.instance.phase().has_ended() && !self.instance.phase().has_ended();
         self.instance = transition.instance;
         self.now = self.instance.projection(plan);
+        self.waits = waits(&self.instance, &self.now, &self.deployed);
         self.entries.extend(transition.events);
         for slot in &transition.dropped_effects {
             self.effects.remove(slot);
         }
+        self.dropped.extend(transition.dropped_effects);
+        self.children.extend(transition.children);
+        let cancel = |instance| NewMail { instance, definition: self.deployed.number, stimulus: Mail::Cancel.encode() };
+        self.group.post.extend(transition.cancelled_children.into_iter().map(cancel));
         self.effects.extend(transition.effects.into_iter().map(|effect| (effect.slot, effect)));
         self.more = transition.more;
         self.transitions += 1;
@@ -119,12 +153,13 @@ impl Work {
     }
 
     /// Makes the group that the store commits.
-    pub(crate) fn fold(mut self) -> Folded {
+    pub(crate) fn fold(mut self) -> Decided {
         let mut bookmarked = Vec::new();
+        let mut kept = std::mem::take(&mut self.kept);
         if self.transitions > 0 {
             let bookmarks = diff(
-                self.before.bookmarks.iter().map(bookmark_row).collect(),
-                self.now.bookmarks.iter().map(bookmark_row).collect(),
+                self.waits_before.iter().map(bookmark_row).collect(),
+                self.waits.iter().map(bookmark_row).collect(),
             );
             bookmarked = bookmarks.add.iter().map(|row| row.key).collect();
             let timers = diff(
@@ -136,28 +171,31 @@ impl Work {
                 self.now.effects.iter().map(effect_row).collect(),
             );
             let phase = self.instance.phase();
-            let reference = self.deployed.plan.reference();
-            let header = Header {
-                namespace: reference.namespace.clone(),
-                name: reference.name.clone(),
-                version: reference.version.to_string(),
-                instance: self.id,
-                business_key: self.instance.business_key().map(|key| key.replace('\0', "\u{fffd}")),
-            };
+            if self.was == Phase::Suspended && phase != Phase::Suspended {
+                kept.push(self.id);
+            }
+            let header = header(&self.instance);
             let write = InstanceWrite {
                 revision: self.revision,
                 definition: self.deployed.number,
                 status: phase as i16,
                 business_key: header.business_key.clone(),
-                parent: None,
-                ended: matches!(phase, Phase::Cancelled | Phase::Faulted | Phase::Completed),
+                parent: self.parent,
+                ended: phase.has_ended(),
                 state: self.instance.encode(),
                 bookmarks,
                 timers,
                 effects,
                 events: journal::encode(&header, &self.entries),
+                ..InstanceWrite::default()
             };
             self.group.instance = Some((self.id, write));
+            if let Some(Parent { instance, slot: Some(slot) }) = self.parent
+                && self.ended
+            {
+                let stimulus = Mail::Child { slot, end: ChildEnd::of(&self.instance) }.encode();
+                self.group.post.push(NewMail { instance, definition: self.deployed.number, stimulus });
+            }
             if self.more {
                 let stimulus = Mail::Proceed.encode();
                 self.group.post.push(NewMail { instance: self.id, definition: self.deployed.number, stimulus });
@@ -166,7 +204,48 @@ impl Work {
         let in_flight = &self.now.effects;
         let effects =
             self.effects.into_values().filter(|e| in_flight.iter().any(|(slot, _)| *slot == e.slot)).collect();
-        Folded { group: self.group, items: self.items, effects, bookmarked }
+        Decided {
+            instance: Some(self.id),
+            group: self.group,
+            items: self.items,
+            effects,
+            dropped: self.dropped,
+            bookmarked,
+            kept,
+            born: self.revision == 0,
+        }
+    }
+}
+
+/// A child as it is inserted with its parent: there, and not started.
+pub(crate) fn pending(id: InstanceId, deployed: &Deployed, parent: Parent) -> InstanceWrite {
+    let instance = Instance::new(id, &deployed.plan);
+    InstanceWrite {
+        definition: deployed.number,
+        status: instance.phase() as i16,
+        parent: Some(parent),
+        state: instance.encode(),
+        events: journal::encode(&header(&instance), &[]),
+        ..InstanceWrite::default()
+    }
+}
+
+fn header(instance: &Instance) -> Header {
+    let reference = instance.reference();
+    Header {
+        namespace: reference.namespace.clone(),
+        name: reference.name.clone(),
+        version: reference.version.to_string(),
+        instance: instance.id(),
+        business_key: instance.business_key().map(|key| key.replace('\0', "\u{fffd}")),
+    }
+}
+
+/// A suspended instance projects no bookmarks, and their rows stay.
+fn waits(instance: &Instance, projection: &Projection, deployed: &Deployed) -> Vec<Bookmark> {
+    match instance.phase() {
+        Phase::Suspended => instance.waits(&deployed.plan),
+        _ => projection.bookmarks.clone(),
     }
 }
 

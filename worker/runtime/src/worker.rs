@@ -23,6 +23,7 @@ use crate::pokes::{Pokes, deal};
 use crate::recovery::{self, Recovery};
 use crate::refused::Refused;
 use crate::relay::Relay;
+use crate::schedules;
 use crate::secrets::Secrets;
 use crate::timers;
 
@@ -130,6 +131,7 @@ impl Worker {
         let recovery = Recovery { shared: shared.clone(), effects: effects.clone(), suspects: Mutex::default() };
         worker.loops.spawn(effects.clone().run(worker.drain.clone()));
         worker.loops.spawn(recovery.run(worker.drain.clone()));
+        worker.loops.spawn(schedules::run(shared.clone(), effects.clone(), worker.drain.clone()));
         worker.loops.spawn(timers::run(shared.clone(), effects, worker.drain.clone()));
         worker.loops.spawn(recovery::beats(shared.clone(), worker.stop.clone()));
         let relay = Relay { shared: shared.clone(), validators: Validators::new() };

@@ -16,11 +16,18 @@ use crate::node;
 use crate::term::print_line;
 
 /// Checks the definitions and stores them for the workers. When one is wrong, none is deployed. Deploying the same
-/// content again changes nothing; a changed definition needs a new version.
+/// content again changes nothing; a changed definition needs a new version. What the definitions name elsewhere (functions,
+/// schemas, API descriptions) is fetched now and stored with them.
 #[derive(Debug, Args)]
 pub struct Deploy {
     #[command(flatten)]
     store: StoreFlag,
+    /// The catalog of functions that are called without naming one: a folder or a URL
+    #[arg(long, value_name = "FOLDER|URL")]
+    catalog: Option<String>,
+    /// Secrets (file or directory) for documents that ask who fetches them
+    #[arg(long, value_name = "PATH")]
+    secrets: Option<PathBuf>,
     /// Definition files, or folders of them
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
@@ -32,9 +39,10 @@ pub struct Deploy {
 impl Deploy {
     /// Runs it.
     pub async fn run(self, file: Option<&Path>) -> Result<(), Failure> {
-        let config = Config::load(&Flags { file, store: self.store.store.as_deref(), ..Flags::default() })?;
+        let (store, secrets) = (self.store.store.as_deref(), self.secrets.as_deref());
+        let config = Config::load(&Flags { file, store, secrets, ..Flags::default() })?;
         config.store_url()?;
-        let checked = definitions::check(&self.files)?;
+        let checked = definitions::check_whole(&self.files, &config, self.catalog.as_deref()).await?;
         if !definitions::print(&checked) {
             self.print(&checked, &[]);
             eprintln!("nothing was deployed");
@@ -64,7 +72,7 @@ impl Deploy {
 pub async fn deploy(store: &Arc<dyn Store>, checked: &[Checked]) -> Result<Vec<DefinitionRow>, Failure> {
     let rows = checked.iter().filter_map(|file| {
         let plan = file.plan.as_ref()?;
-        Some(flagstop_runtime::definition_row(plan, &file.source))
+        Some(flagstop_runtime::bundled_row(plan, &file.source, &file.bundle))
     });
     Ok(store.deploy(&rows.collect::<Vec<_>>()).await?)
 }

@@ -126,10 +126,12 @@ impl Machine<'_> {
         self.instance.input = input;
         self.instance.depth = depth;
         self.journal(StatusKind::WorkflowStarted, |event| {
-            if let Some((id, source)) = cause {
+            if let Some((id, source)) = cause.clone() {
                 event.attributes = vec![("causationid", id.into()), ("causationsource", source.into())];
             }
         });
+        // Nobody hears what started it: it is part of the input.
+        self.instance.heard.extend(cause.map(|(id, source)| message_key(&source, &id)));
         self.begin_workflow()
     }
 

@@ -3,17 +3,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use flagstop_engine::api::{Rejected, Stimulus};
+use flagstop_engine::api::{Phase, Rejected, Stimulus};
 use flagstop_engine::{Event, value};
 use flagstop_schemas::{Hash16, InstanceId};
 use flagstop_store::port::Group;
 use flagstop_store::rows::{NewMail, NewParked};
 
+use super::schedules::Collected;
 use super::{Arrival, Decider};
 use crate::catalogue::{Deployed, Route};
 use crate::codec::{Mail, encode_event, raw};
 use crate::counters::add;
-use crate::intake::{Message, StartCommand};
+use crate::intake::Message;
 use crate::letters::letter;
 use crate::work::{Refused, Work};
 
@@ -23,23 +24,50 @@ enum Target {
     Wait(InstanceId, i64),
 }
 
+/// All whom an event concerns.
+#[derive(Default)]
+struct Targets {
+    now: Vec<Target>,
+    /// They wait for it, and are suspended.
+    later: Vec<InstanceId>,
+    /// Keys under which nobody waits.
+    missing: Vec<Hash16>,
+}
+
 impl Decider<'_> {
     /// Delivers an event, or says that nobody waits for it and it starts nothing.
     pub(super) fn event(&mut self, arrival: &Arrival<'_>) -> bool {
         let &Arrival { index, key, event, route, message } = arrival;
+        match self.collecting.feed(event, &route.feeds) {
+            Collected::No => {}
+            Collected::Heard => {
+                let targets = self.targets(event, route);
+                self.post(arrival, &targets, Group::default());
+                return true;
+            }
+            Collected::Yes { starts, refused } => {
+                let targets = self.targets(event, route);
+                let dead = refused.map(|(code, why)| letter(&message.delivery, code, &why));
+                let group = Group { post: starts, dead: dead.into_iter().collect(), ..Group::default() };
+                let group = self.posted(arrival, &targets, group);
+                self.collecting.add(index, group);
+                self.kept_for.extend(targets.later);
+                return true;
+            }
+        }
         loop {
-            let (targets, missing) = self.targets(event, route);
-            let direct = match targets.as_slice() {
-                [] => return false,
+            let targets = self.targets(event, route);
+            let direct = match targets.now.as_slice() {
+                [] if targets.later.is_empty() => return false,
                 [Target::Start(..)] => true,
                 [Target::Wait(instance, _)] => !self.unreadable.contains_key(instance),
                 _ => false,
             };
             if !direct {
-                self.post(index, key, event, &targets, &missing);
+                self.post(arrival, &targets, Group::default());
                 return true;
             }
-            let (instance, stimulus) = match &targets[0] {
+            let (instance, stimulus) = match &targets.now[0] {
                 Target::Start(id, deployed) => {
                     self.works.insert(*id, Work::create(*id, deployed.clone()));
                     (*id, start_by_event(deployed, event))
@@ -48,17 +76,18 @@ impl Decider<'_> {
             };
             match self.apply(instance, stimulus) {
                 Ok(()) => {
-                    let parked = self.also_parked(key, event, &missing);
+                    let parked = self.also_parked(key, event, &targets);
                     if let Some(work) = self.works.get_mut(&instance) {
                         work.group.inbox.push(key);
                         work.group.park.extend(parked);
+                        work.kept.extend(targets.later);
                         work.items.push(index);
                     }
                     return true;
                 }
                 // The hash only finds candidates: this one is none. Look for others.
                 Err(Refused::Rejected(Rejected::NotWaiting | Rejected::Ended)) => {
-                    let Target::Wait(id, slot) = targets[0] else { return false };
+                    let Target::Wait(id, slot) = targets.now[0] else { return false };
                     self.waiters.values_mut().for_each(|waits| {
                         waits.remove(&(id, slot));
                     });
@@ -79,40 +108,51 @@ impl Decider<'_> {
         }
     }
 
-    /// Each instance hears an event once, so each is a target once; and the keys under which nobody waits.
-    fn targets(&self, event: &Event, route: &Route) -> (Vec<Target>, Vec<Hash16>) {
+    /// Each instance hears an event once, so each is a target once.
+    fn targets(&self, event: &Event, route: &Route) -> Targets {
         let envelope = event.envelope();
-        let mut targets = Vec::new();
+        let mut targets = Targets::default();
         for deployed in &route.starts {
             let it = deployed.plan.reference();
             let id = InstanceId::of_trigger(&envelope.source, &envelope.id, &it.namespace, &it.name);
             // One that is there was started by this same message, earlier (PROTOCOL D12).
             if !self.works.contains_key(&id) && !self.unreadable.contains_key(&id) {
-                targets.push(Target::Start(id, deployed.clone()));
+                targets.now.push(Target::Start(id, deployed.clone()));
             }
         }
         let mut waiting = BTreeMap::new();
-        let mut missing = Vec::new();
         for key in &route.keys {
             match self.waiters.get(key).filter(|waits| !waits.is_empty()) {
                 Some(waits) => waits.iter().for_each(|(id, slot)| {
                     waiting.entry(*id).or_insert(*slot);
                 }),
-                None => missing.push(*key),
+                None => targets.missing.push(*key),
             }
         }
-        targets.extend(waiting.into_iter().map(|(id, slot)| Target::Wait(id, slot)));
-        (targets, missing)
+        for (id, slot) in waiting {
+            match self.works.get(&id).is_some_and(|work| work.phase() == Phase::Suspended) {
+                true => targets.later.push(id),
+                false => targets.now.push(Target::Wait(id, slot)),
+            }
+        }
+        targets
     }
 
     /// Several targets: the message is recorded once, and each target gets its copy in the mailbox.
-    fn post(&mut self, index: usize, key: Hash16, event: &Arc<Event>, targets: &[Target], missing: &[Hash16]) {
-        let post = targets.iter().map(|target| match target {
+    fn post(&mut self, arrival: &Arrival<'_>, targets: &Targets, group: Group) {
+        let group = self.posted(arrival, targets, group);
+        self.keep(arrival.index, group, targets.later.clone());
+    }
+
+    fn posted(&self, arrival: &Arrival<'_>, targets: &Targets, mut group: Group) -> Group {
+        let &Arrival { key, event, .. } = arrival;
+        let post = targets.now.iter().map(|target| match target {
             Target::Start(instance, deployed) => {
                 let envelope = event.envelope();
                 let mail = Mail::Start {
                     input: raw(value::to_json(&deployed.plan.trigger_input(event))),
                     cause: Some((envelope.id.clone(), envelope.source.clone())),
+                    depth: 0,
                 };
                 NewMail { instance: *instance, definition: deployed.number, stimulus: mail.encode() }
             }
@@ -122,9 +162,13 @@ impl Decider<'_> {
                 NewMail { instance: *instance, definition, stimulus: Mail::event(event.envelope()).encode() }
             }
         });
-        let post: Vec<NewMail> = post.collect();
-        let park = self.also_parked(key, event, missing);
-        self.stand_alone(index, Group { inbox: vec![key], post, park, ..Group::default() });
+        group.post.extend(post);
+        group.park = self.also_parked(key, event, targets);
+        // Who keeps it for later may be all there are.
+        let heard = !group.post.is_empty();
+        group.park.iter_mut().for_each(|row| row.matched = heard || !targets.later.contains(&InstanceId(row.key.0)));
+        group.inbox.push(key);
+        group
     }
 
     pub(super) fn park(&mut self, arrival: &Arrival<'_>) {
@@ -145,7 +189,7 @@ impl Decider<'_> {
             return Vec::new();
         }
         let bytes = encode_event(event.envelope());
-        let expires_us = self.ground.env.now_us + i64::from(self.ground.shared.options.parked_hours) * 3_600_000_000;
+        let expires_us = self.expiry_us();
         let row = |key: &Hash16| NewParked {
             id: Hash16::of("flagstop/parked", &[message.0.as_bytes(), key.0.as_bytes()]),
             key: *key,
@@ -158,61 +202,26 @@ impl Decider<'_> {
         keys.iter().map(row).collect()
     }
 
-    pub(super) fn command(&mut self, index: usize, key: Hash16, command: &StartCommand, message: &Message) {
-        let named = self.ground.catalogue.named(&command.namespace, &command.name, command.version.as_deref());
-        let Some(deployed) = named.cloned() else {
-            let wanted =
-                format!("{}/{} {}", command.namespace, command.name, command.version.as_deref().unwrap_or("(newest)"));
-            let mut known: Vec<String> = self.ground.catalogue.names().collect();
-            known.sort_unstable();
-            known.truncate(10);
-            let reason = format!(
-                "no definition {wanted} is deployed; deploy it with `flagstop deploy`, then send the command again (deployed: {})",
-                if known.is_empty() { "none".to_owned() } else { known.join(", ") }
-            );
-            return self.set_aside(index, key, message, "FS-DEFINITION-UNKNOWN", reason);
-        };
-        let text = command.input.as_ref().map_or("null", |input| input.get());
-        let input = match value::parse_json(text.as_bytes(), &self.ground.shared.options.engine) {
-            Ok(input) => input,
-            Err(why) => return self.set_aside(index, key, message, "FS-COMMAND-INVALID", why.to_string()),
-        };
-        let (id, source) = &command.cause;
-        let instance = InstanceId::of_trigger(source, id, &command.namespace, &command.name);
-        if self.works.contains_key(&instance) || self.unreadable.contains_key(&instance) {
-            self.decision.done.push(index);
-            return;
-        }
-        self.works.insert(instance, Work::create(instance, deployed));
-        match self.apply(instance, Stimulus::Start { input, cause: Some(command.cause.clone()), depth: 0 }) {
-            Ok(()) => {
-                if let Some(work) = self.works.get_mut(&instance) {
-                    work.group.inbox.push(key);
-                    work.items.push(index);
-                }
-            }
-            Err(Refused::Panicked(why)) => self.poison(index, key, instance, message, &why),
-            Err(Refused::Rejected(why)) => {
-                self.works.remove(&instance);
-                self.set_aside(index, key, message, "FS-COMMAND-INVALID", why.to_string());
-            }
-        }
+    pub(super) fn expiry_us(&self) -> i64 {
+        self.ground.env.now_us + i64::from(self.ground.shared.options.parked_hours) * 3_600_000_000
     }
 
-    /// Of a message that has a target: where nobody waited under its other keys nothing is lost when they expire.
-    fn also_parked(&self, message: Hash16, event: &Event, missing: &[Hash16]) -> Vec<NewParked> {
-        let rows = self.parked(message, event, missing).into_iter();
+    /// Of a message that has a target: where nobody waited under its other keys, and for suspended instances whose waits
+    /// it fits, nothing is lost when they expire.
+    fn also_parked(&self, message: Hash16, event: &Event, targets: &Targets) -> Vec<NewParked> {
+        let later = targets.later.iter().map(|id| self.kept(message, *id, event.envelope()));
+        let rows = self.parked(message, event, &targets.missing).into_iter().chain(later);
         rows.map(|row| NewParked { matched: true, ..row }).collect()
     }
 
-    fn set_aside(&mut self, index: usize, key: Hash16, message: &Message, code: &str, reason: String) {
+    pub(super) fn set_aside(&mut self, index: usize, key: Hash16, message: &Message, code: &str, reason: String) {
         add(&self.ground.shared.counters.dead_letters, 1);
         let dead = vec![letter(&message.delivery, code, &reason)];
         self.stand_alone(index, Group { inbox: vec![key], dead, ..Group::default() });
     }
 
     /// A message on which the engine panics is a defect of ours; the instance is as it was, the others go on.
-    fn poison(&mut self, index: usize, key: Hash16, instance: InstanceId, message: &Message, why: &str) {
+    pub(super) fn poison(&mut self, index: usize, key: Hash16, instance: InstanceId, message: &Message, why: &str) {
         if self.works.get(&instance).is_some_and(Work::is_new) {
             self.works.remove(&instance);
         }

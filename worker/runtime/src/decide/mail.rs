@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use flagstop_engine::api::{Rejected, Stimulus};
-use flagstop_engine::{Event, value};
-use flagstop_schemas::InstanceId;
+use flagstop_engine::Event;
+use flagstop_engine::api::{Phase, Rejected, Stimulus};
+use flagstop_schemas::{CloudEvent, InstanceId, message_key};
 use flagstop_store::rows::MailRow;
 
 use super::Decider;
-use crate::codec::{Mail, decode_event};
+use crate::codec::{Mail, decode_event, stored_value};
+use crate::counters::add;
+use crate::letters::inner_letter;
 use crate::work::{Refused, Work};
 
 impl Decider<'_> {
@@ -36,19 +38,19 @@ impl Decider<'_> {
         };
         work.group.mail.push(row.id);
         match mail {
-            Mail::Start { input, cause } => {
-                let Ok(input) = value::parse_json(input.get().as_bytes(), &self.ground.shared.options.engine) else {
-                    tracing::error!(instance = %row.instance, "a start in the mailbox has unreadable input");
-                    return;
-                };
-                let _already_started = self.apply(row.instance, Stimulus::Start { input, cause, depth: 0 });
-            }
-            Mail::Cancel => {
-                let _already_ended = self.apply(row.instance, Stimulus::Cancel);
-            }
-            Mail::Proceed => {
-                let _nothing_left = self.apply(row.instance, Stimulus::Proceed);
-            }
+            Mail::Start { input, cause, depth } => match stored_value(&input, &self.ground.shared.options.engine) {
+                Ok(input) => self.mailed(row, Stimulus::Start { input, cause, depth }),
+                Err(why) => self.lost(row, "FS-MAIL-UNREADABLE", &why.to_string()),
+            },
+            Mail::Child { slot, end } => match end.outcome(&self.ground.shared.options.engine) {
+                Ok(outcome) => self.mailed(row, Stimulus::Child { slot, outcome }),
+                Err(why) => self.lost(row, "FS-MAIL-UNREADABLE", &why.to_string()),
+            },
+            Mail::Cancel => self.mailed(row, Stimulus::Cancel),
+            Mail::Suspend => self.mailed(row, Stimulus::Suspend),
+            Mail::Continue => self.mailed(row, Stimulus::Continue),
+            Mail::Retry => self.mailed(row, Stimulus::Retry),
+            Mail::Proceed => self.mailed(row, Stimulus::Proceed),
             Mail::Event { event } => match self.stored_event(event.get().as_bytes()) {
                 Ok(event) => self.mailed_event(row.instance, &event),
                 Err(why) => tracing::error!(instance = %row.instance, "an event in the mailbox is lost to us: {why}"),
@@ -56,31 +58,52 @@ impl Decider<'_> {
         }
     }
 
-    /// The wait may have moved to another slot, or have ended: then the event parks like any early one.
-    fn mailed_event(&mut self, instance: InstanceId, event: &Arc<Event>) {
-        let keys = self.ground.catalogue.route(event).keys;
-        let slots: Vec<i64> = match self.works.get(&instance) {
-            Some(work) => {
-                let waits = work.projection().bookmarks.iter();
-                waits.filter(|b| keys.contains(&b.key)).map(|b| b.slot).collect()
+    /// One that the instance does not take any more (it has ended, it went on without it) changes nothing.
+    fn mailed(&mut self, row: &MailRow, stimulus: Stimulus) {
+        match self.apply(row.instance, stimulus) {
+            Ok(()) => {}
+            Err(Refused::Rejected(why)) => {
+                tracing::debug!(instance = %row.instance, mail = row.id, "a letter came too late: {why}");
             }
-            None => Vec::new(),
-        };
-        for slot in slots {
-            match self.apply(instance, Stimulus::Event { slot, event: event.clone() }) {
-                Ok(()) | Err(Refused::Rejected(Rejected::Heard)) => return,
-                Err(_) => {}
-            }
-        }
-        let parked =
-            self.parked(flagstop_schemas::message_key(&event.envelope().source, &event.envelope().id), event, &keys);
-        if let Some(work) = self.works.get_mut(&instance) {
-            work.group.park.extend(parked);
+            Err(Refused::Panicked(why)) => self.lost(row, "FS-ENGINE-PANIC", &why),
         }
     }
 
+    /// A letter that can't be carried out goes to the dead ones, as it was.
+    fn lost(&mut self, row: &MailRow, code: &str, why: &str) {
+        add(&self.ground.shared.counters.dead_letters, 1);
+        let reason = format!("a letter to instance {} could not be carried out: {why}", row.instance);
+        let origin = format!("mailbox of instance {}", row.instance);
+        if let Some(work) = self.works.get_mut(&row.instance) {
+            let media = Some("application/json");
+            work.group.dead.push(inner_letter(origin, media, row.stimulus.clone(), code, &reason));
+        }
+    }
+
+    /// The wait may have moved to another slot, or have ended: then the event parks like any early one. A suspended
+    /// instance has it kept.
+    fn mailed_event(&mut self, instance: InstanceId, event: &Arc<Event>) {
+        let key = message_key(&event.envelope().source, &event.envelope().id);
+        let suspended = self.works.get(&instance).is_some_and(|work| work.phase() == Phase::Suspended);
+        let parked = match suspended {
+            true => vec![self.kept(key, instance, event.envelope())],
+            false => match self.resume(instance, event) {
+                Ok(()) | Err(Refused::Rejected(Rejected::Heard)) => return,
+                Err(_) => self.parked(key, event, &self.ground.catalogue.route(event).keys),
+            },
+        };
+        if let Some(work) = self.works.get_mut(&instance) {
+            work.group.park.extend(parked);
+            work.kept.extend(suspended.then_some(instance));
+        }
+    }
+
+    pub(super) fn stored_envelope(&self, bytes: &[u8]) -> Result<CloudEvent, String> {
+        decode_event(bytes, &self.ground.shared.options.codec).map_err(|e| e.to_string())
+    }
+
     pub(super) fn stored_event(&self, bytes: &[u8]) -> Result<Arc<Event>, String> {
-        let event = decode_event(bytes, &self.ground.shared.options.codec).map_err(|e| e.to_string())?;
+        let event = self.stored_envelope(bytes)?;
         Event::parse(event, &self.ground.shared.options.engine).map(Arc::new).map_err(|e| e.to_string())
     }
 }

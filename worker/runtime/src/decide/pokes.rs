@@ -1,18 +1,26 @@
 //! Pokes: what reaches an instance from within the worker.
 
-use flagstop_engine::api::Stimulus;
+use bytes::Bytes;
+use flagstop_engine::api::{Stimulus, Timer};
 use flagstop_schemas::{Hash16, InstanceId};
-use flagstop_store::rows::Meeting;
+use flagstop_store::port::Group;
+use flagstop_store::rows::{KEPT_SLOT, Meeting};
 
-use super::Decider;
+use super::{Decided, Decider};
 use crate::counters::add;
 use crate::intake::Poke;
+use crate::letters::inner_letter;
+use crate::work::Refused;
 
 impl Decider<'_> {
     pub(super) fn poke(&mut self, index: usize, instance: InstanceId, poke: &Poke) {
         if !self.works.contains_key(&instance) {
-            if let Poke::Timer { slot } = poke {
-                self.ground.shared.refused.remember((instance, *slot, Hash16::of("timer", &[])));
+            let refused = &self.ground.shared.refused;
+            match poke {
+                Poke::Timer { slot } => refused.remember((instance, *slot, Hash16::of("timer", &[]))),
+                Poke::Meeting(meeting) => refused.remember((instance, meeting.slot, meeting.parked)),
+                Poke::Schedule(due) => return self.due_schedule(index, instance, due),
+                Poke::Drain | Poke::Effect { .. } => {}
             }
             self.decision.done.push(index);
             return;
@@ -20,7 +28,11 @@ impl Decider<'_> {
         let applied = match poke {
             Poke::Drain => !self.works[&instance].group.mail.is_empty(),
             Poke::Timer { slot } => {
-                let applied = self.apply(instance, Stimulus::Timer { slot: *slot }).is_ok();
+                // A late copy must not fire a newer timer of the same slot.
+                let now_us = self.ground.env.now_us;
+                let is_due = |timer: &Timer| timer.slot == *slot && timer.due_us <= now_us;
+                let due = self.works[&instance].projection().timers.iter().any(is_due);
+                let applied = due && self.poked(instance, Stimulus::Timer { slot: *slot }, "a timer");
                 if !applied {
                     self.ground.shared.refused.remember((instance, *slot, Hash16::of("timer", &[])));
                 }
@@ -28,14 +40,19 @@ impl Decider<'_> {
             }
             Poke::Effect { lease, outcome } => {
                 let stimulus = Stimulus::Effect { slot: lease.slot, outcome: outcome.clone() };
-                let applied = self.apply(instance, stimulus).is_ok();
+                let applied = self.poked(instance, stimulus, "the result of a side effect");
                 match self.works.get_mut(&instance) {
                     Some(work) if applied => work.group.fences.push(*lease),
-                    _ => add(&self.ground.shared.counters.late_results, 1),
+                    // It may be there still, when the engine failed on it: it is not made again at once, over and over.
+                    _ => {
+                        self.ground.shared.refused.remember((instance, lease.slot, Hash16::of("effect", &[])));
+                        add(&self.ground.shared.counters.late_results, 1);
+                    }
                 }
                 applied
             }
             Poke::Meeting(meeting) => self.meeting(instance, meeting),
+            Poke::Schedule(due) => return self.due_schedule(index, instance, due),
         };
         match self.works.get_mut(&instance) {
             Some(work) if applied => work.items.push(index),
@@ -43,30 +60,69 @@ impl Decider<'_> {
         }
     }
 
+    /// Applies what comes from within; a panic leaves a letter, or nobody would ever see it.
+    fn poked(&mut self, instance: InstanceId, stimulus: Stimulus, what: &str) -> bool {
+        match self.apply(instance, stimulus) {
+            Ok(()) => true,
+            Err(Refused::Rejected(_)) => false,
+            Err(Refused::Panicked(why)) => {
+                self.defect(instance, what, &why);
+                false
+            }
+        }
+    }
+
+    /// Reports a stimulus without a message on which the engine panicked.
+    pub(super) fn defect(&mut self, instance: InstanceId, what: &str, why: &str) {
+        add(&self.ground.shared.counters.dead_letters, 1);
+        let reason = format!("the engine failed on {what} of instance {instance} (a defect of Flagstop): {why}");
+        let origin = format!("{what} of instance {instance}");
+        let dead = vec![inner_letter(origin, None, Bytes::new(), "FS-ENGINE-PANIC", &reason)];
+        self.decision.groups.push(Decided::alone(Group { dead, ..Group::default() }));
+    }
+
     fn meeting(&mut self, instance: InstanceId, meeting: &Meeting) -> bool {
         // Two waiters may have met the same parked event: the first that takes it has it.
         if self.taken.contains(&meeting.parked) {
             return false;
         }
+        let unread = |why: String| tracing::error!(%instance, "a parked event can't be read: {why}");
+        if meeting.slot == KEPT_SLOT {
+            let taken = match self.stored_envelope(&meeting.event) {
+                Ok(envelope) => self.kept_meeting(instance, meeting, envelope),
+                Err(why) => {
+                    unread(why);
+                    false
+                }
+            };
+            match taken {
+                true => _ = self.taken.insert(meeting.parked),
+                false => self.ground.shared.refused.remember((instance, KEPT_SLOT, meeting.parked)),
+            }
+            return taken;
+        }
         let event = match self.stored_event(&meeting.event) {
             Ok(event) => event,
             Err(why) => {
-                tracing::error!(%instance, "a parked event can't be read: {why}");
+                unread(why);
                 return false;
             }
         };
         // The wait may have moved to another slot since the look.
-        let slot = match self.works.get(&instance) {
-            Some(work) => work.projection().bookmarks.iter().find(|b| b.key == meeting.key).map(|b| b.slot),
-            None => None,
+        let slots: Vec<i64> = match self.works.get(&instance) {
+            Some(work) => {
+                let waits = work.projection().bookmarks.iter();
+                waits.filter(|wait| wait.key == meeting.key).map(|wait| wait.slot).collect()
+            }
+            None => Vec::new(),
         };
-        let Some(slot) = slot else { return false };
-        let applied = self.apply(instance, Stimulus::Event { slot, event }).is_ok();
+        let take = |slot: &i64| Stimulus::Event { slot: *slot, event: event.clone() };
+        let applied = slots.iter().any(|slot| self.apply(instance, take(slot)).is_ok());
         if let Some(work) = self.works.get_mut(&instance).filter(|_| applied) {
             work.group.claims.push(meeting.parked);
             self.taken.insert(meeting.parked);
         } else {
-            self.ground.shared.refused.remember((instance, slot, meeting.parked));
+            self.ground.shared.refused.remember((instance, meeting.slot, meeting.parked));
         }
         applied
     }

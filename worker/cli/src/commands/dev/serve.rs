@@ -47,7 +47,6 @@ pub fn store_in(data: &Path) -> String {
 pub async fn serve(plan: &Plan<'_>) -> Result<(), Failure> {
     let dev = plan.dev;
     let mut signals = Signals::catch()?;
-    let checked = checked(&dev.dir)?;
     let _lock = lock(&plan.data)?;
     let store_url = dev.store.clone().unwrap_or_else(|| store_in(&plan.data));
     let bus_url = dev.bus.clone().unwrap_or_else(|| format!("embedded:{}", plan.data.join("bus.db").display()));
@@ -58,6 +57,7 @@ pub async fn serve(plan: &Plan<'_>) -> Result<(), Failure> {
         secrets: plan.secrets.as_deref(),
     })?;
 
+    let checked = checked(&dev.dir, &config).await?;
     let store = node::open_store(&config).await?;
     store.migrate().await?;
     deploy(&store, &checked).await.map_err(|failure| conflict_hint(failure, &plan.data))?;
@@ -94,7 +94,7 @@ pub async fn serve(plan: &Plan<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn checked(dir: &Path) -> Result<Vec<Checked>, Failure> {
+async fn checked(dir: &Path, config: &Config) -> Result<Vec<Checked>, Failure> {
     let files = definitions::in_folder(dir)?;
     if files.is_empty() {
         let what = format!("{}: no workflow definition here", dir.display());
@@ -102,7 +102,7 @@ fn checked(dir: &Path) -> Result<Vec<Checked>, Failure> {
             "a definition is a YAML or JSON file with a `document` at the top; try `flagstop dev examples/onboarding`";
         return Err(Failure::new(Exit::Invalid, "FS-DEV-EMPTY", what, hint));
     }
-    let checked = definitions::check(&files)?;
+    let checked = definitions::check_whole(&files, config, None).await?;
     if definitions::print(&checked) { Ok(checked) } else { Err(Failure::shown(Exit::Invalid)) }
 }
 

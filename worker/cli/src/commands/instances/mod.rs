@@ -1,7 +1,8 @@
-//! `flagstop instances`: what runs, what waits, and why.
+//! `flagstop instances`: what runs, what waits, and why; and orders to one of them.
 
 mod history;
 mod list;
+mod order;
 mod read;
 mod show;
 mod why;
@@ -9,6 +10,7 @@ mod why;
 use std::path::Path;
 
 use clap::{Args, Subcommand};
+use flagstop_runtime::Order;
 
 use crate::args::{Output, StoreFlag};
 use crate::config::{Config, Flags};
@@ -18,7 +20,7 @@ use crate::term::print_line;
 
 pub use why::why_all;
 
-/// Reads the store; needs no worker and no bus, and changes nothing.
+/// Reads the store; needs no bus. Orders to an instance go into its mailbox, where a worker finds them.
 #[derive(Debug, Args)]
 pub struct Instances {
     #[command(flatten)]
@@ -40,6 +42,14 @@ enum Command {
     History(One),
     /// Why one instance does not go on: what it waits for, since and until when, and early events that do not fit
     Why(One),
+    /// End one instance
+    Cancel(order::To),
+    /// Hold one instance: it begins nothing more; what comes for it meanwhile is kept
+    Suspend(order::To),
+    /// Let a suspended instance go on
+    Continue(order::To),
+    /// Let a faulted instance go on at the task that faulted
+    Retry(order::To),
 }
 
 /// `ID`
@@ -59,6 +69,10 @@ impl Instances {
             Command::Show(one) => show::run(&store, &one.id, self.output).await?,
             Command::History(one) => history::run(&store, &one.id, self.output).await?,
             Command::Why(one) => why::run(&store, &one.id, self.output).await?,
+            Command::Cancel(to) => to.run(&store, Order::Cancel, self.output).await?,
+            Command::Suspend(to) => to.run(&store, Order::Suspend, self.output).await?,
+            Command::Continue(to) => to.run(&store, Order::Continue, self.output).await?,
+            Command::Retry(to) => to.run(&store, Order::Retry, self.output).await?,
         };
         print_line(&text);
         store.close().await;

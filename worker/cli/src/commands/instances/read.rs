@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use flagstop_engine::api::{Phase, WaitReason};
-use flagstop_engine::{Instance, Limits, Plan};
+use flagstop_engine::{Bundle, Instance, Limits, Plan};
 use flagstop_schemas::InstanceId;
 use flagstop_store::port::{InstanceFilter, Store};
 use flagstop_store::rows::{DefinitionNumber, DefinitionRow, InstanceSummary};
@@ -72,7 +72,10 @@ impl Definitions {
 
     fn plan(&mut self, number: DefinitionNumber) -> Option<Arc<Plan>> {
         let row = self.rows.get(&number)?;
-        let compile = || Plan::compile(&row.source, &Limits::default()).ok().map(Arc::new);
+        let compile = || {
+            let bundle = Bundle::decode(&row.bundle).ok()?;
+            Plan::compile_with(&row.source, &bundle, &Limits::default()).ok().map(Arc::new)
+        };
         self.plans.entry(number).or_insert_with(compile).clone()
     }
 }

@@ -1,0 +1,388 @@
+//! The language in a worker, on a real Postgres with a bus in the test's hands: commands, suspension, schedules, open sets,
+//! and what becomes of them when workers race or die.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test that can't go on should stop where it is")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use flagstop_bus::port::Channel;
+use flagstop_engine::api::Phase;
+use flagstop_engine::{Instance, Limits, Plan, value};
+use flagstop_runtime::{Options, Order, Secrets, Worker, definition_row};
+use flagstop_schemas::{CloudEvent, InstanceId};
+use flagstop_store::StoreConfig;
+use flagstop_store::port::{InstanceFilter, Store};
+use flagstop_store::rows::InstanceSummary;
+use flagstop_tests::hand_bus::HandBus;
+use flagstop_tests::http::Hr;
+use flagstop_tests::onboarding::event;
+use flagstop_tests::services::{eventually, fresh_postgres, postgres};
+use serde_json::{Value, json};
+
+/// Hears one event of its own number, then ends with it.
+const WAITS: &str = r"
+document: { dsl: '1.0.3', namespace: t, name: waits, version: '1.0.0' }
+schedule: { on: { one: { with: { type: t.start } } }, read: data }
+input: { from: '.[0]' }
+do:
+  - hear:
+      listen:
+        to:
+          one:
+            with: { type: t.go }
+            correlate: { n: { from: .data.n, expect: '${ .n }' } }
+      output: { as: '{ heard: [.[].id] }' }
+";
+
+struct Scene {
+    store: Arc<dyn Store>,
+    config: StoreConfig,
+    plans: Vec<(i32, Plan)>,
+}
+
+impl Scene {
+    async fn new(definitions: &[&str]) -> Self {
+        let (store, config) = fresh_postgres("durable").await;
+        let mut scene = Self { store, config, plans: Vec::new() };
+        for text in definitions {
+            scene.deploy(text).await;
+        }
+        scene
+    }
+
+    async fn deploy(&mut self, text: &str) {
+        let compile = || Plan::compile(text.as_bytes(), &Limits::default()).unwrap();
+        let rows = self.store.deploy(&[definition_row(&compile(), text.as_bytes())]).await.unwrap();
+        self.plans.push((rows[0].number, compile()));
+    }
+
+    async fn worker(&self, options: Options) -> (Worker, Arc<HandBus>) {
+        let store = flagstop_store::open(&postgres(), &self.config).await.unwrap();
+        let bus = Arc::new(HandBus::default());
+        (Worker::start(store, bus.clone(), options, Secrets::none()).await.unwrap(), bus)
+    }
+
+    async fn all(&self) -> Vec<InstanceSummary> {
+        self.store.list_instances(&InstanceFilter::default()).await.unwrap()
+    }
+
+    async fn phase(&self, id: InstanceId) -> Option<Phase> {
+        let summary = self.store.instance(id).await.unwrap()?;
+        Some(Phase::try_from(summary.status).unwrap())
+    }
+
+    async fn becomes(&self, id: InstanceId, phase: Phase) {
+        eventually(&format!("{id} is {phase:?}"), async || self.phase(id).await == Some(phase)).await;
+    }
+
+    async fn instance(&self, id: InstanceId) -> Instance {
+        let summary = self.store.instance(id).await.unwrap().unwrap();
+        let (_, plan) = self.plans.iter().find(|(number, _)| *number == summary.definition).unwrap();
+        Instance::decode(plan, &summary.state).unwrap()
+    }
+
+    async fn output(&self, id: InstanceId) -> Value {
+        self.becomes(id, Phase::Completed).await;
+        value::to_serde(self.instance(id).await.output().unwrap())
+    }
+
+    async fn tell(&self, id: InstanceId, order: Order) {
+        flagstop_runtime::tell(&*self.store, id, 0, order).await.unwrap();
+    }
+}
+
+fn started(id: &str, name: &str) -> InstanceId {
+    InstanceId::of_trigger("/tests", id, "t", name)
+}
+
+fn start(id: &str, n: u32) -> CloudEvent {
+    event(id, "t.start", &json!({ "n": n }))
+}
+
+fn go(id: &str, n: u32) -> CloudEvent {
+    event(id, "t.go", &json!({ "n": n }))
+}
+
+fn command(id: &str, verb: &str, to: InstanceId, data: &Value) -> CloudEvent {
+    let ty = format!("io.flagstop.command.{verb}.v1");
+    CloudEvent { subject: Some(to.to_string()), ..event(id, &ty, data) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_moves_its_instance_once_however_often_it_comes() {
+    let scene = Scene::new(&[WAITS]).await;
+    let (_worker, bus) = scene.worker(Options::default()).await;
+    let id = started("s", "waits");
+    bus.deliver_event(&start("s", 1));
+    scene.becomes(id, Phase::Waiting).await;
+    bus.deliver_event(&command("c1", "suspend", id, &json!({ "reason": "a test" })));
+    scene.becomes(id, Phase::Suspended).await;
+    bus.deliver_event(&command("c2", "continue", id, &json!(null)));
+    scene.becomes(id, Phase::Waiting).await;
+    // The same message again: it must not suspend what goes on.
+    let copy = bus.deliver_event(&command("c1", "suspend", id, &json!({ "reason": "a test" })));
+    eventually("the copy is acknowledged", async || bus.acked(copy)).await;
+    assert_eq!(scene.phase(id).await, Some(Phase::Waiting));
+    let inner = json!({ "specversion": "1.0", "id": "g", "source": "/tests", "type": "t.go", "data": { "n": 1 } });
+    bus.deliver_event(&command("c3", "resume", id, &json!({ "event": inner })));
+    assert_eq!(scene.output(id).await, json!({ "heard": ["g"] }));
+    assert_eq!(scene.store.list_dead_letters(0).await.unwrap(), []);
+
+    bus.deliver_event(&start("s2", 2));
+    scene.becomes(started("s2", "waits"), Phase::Waiting).await;
+    bus.deliver_event(&command("c4", "cancel", started("s2", "waits"), &json!({})));
+    scene.becomes(started("s2", "waits"), Phase::Cancelled).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn promise_5_a_command_that_cannot_be_carried_out_is_a_dead_letter_with_its_reason() {
+    let scene = Scene::new(&[WAITS]).await;
+    let (_worker, bus) = scene.worker(Options::default()).await;
+    let id = started("s", "waits");
+    bus.deliver_event(&start("s", 1));
+    scene.becomes(id, Phase::Waiting).await;
+    let other = json!({ "specversion": "1.0", "id": "g", "source": "/tests", "type": "t.go", "data": { "n": 7 } });
+    for (n, (verb, data, code)) in [
+        ("continue", json!({}), "FS-ILLEGAL"),
+        ("retry", json!({}), "FS-ILLEGAL"),
+        ("resume", json!({ "event": other }), "FS-NOT-WAITING"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let position = bus.deliver_event(&command(&format!("c{n}"), verb, id, &data));
+        eventually(verb, async || bus.acked(position)).await;
+        let letters = scene.store.list_dead_letters(0).await.unwrap();
+        assert_eq!(letters.len(), n + 1, "{letters:?}");
+        assert!(letters.iter().any(|letter| letter.code == code), "{verb}: {letters:?}");
+    }
+    bus.deliver_event(&go("g", 1));
+    assert_eq!(scene.output(id).await, json!({ "heard": ["g"] }));
+    let late = bus.deliver_event(&command("late", "cancel", id, &json!({})));
+    eventually("it is acknowledged", async || bus.acked(late)).await;
+    let letters = scene.store.list_dead_letters(0).await.unwrap();
+    assert!(letters.iter().any(|letter| letter.code == "FS-INSTANCE-ENDED"), "{letters:?}");
+    eventually("all are published", async || bus.published_raw(Channel::Dead).len() == 4).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_comes_before_its_instance_is_kept_for_it() {
+    let scene = Scene::new(&[WAITS]).await;
+    let (_worker, bus) = scene.worker(Options { sweep_ms: 100, ..Options::default() }).await;
+    let id = started("s", "waits");
+    let early = bus.deliver_event(&command("c", "suspend", id, &json!({})));
+    eventually("it is acknowledged", async || bus.acked(early)).await;
+    bus.deliver_event(&start("s", 1));
+    scene.becomes(id, Phase::Suspended).await;
+    assert_eq!(scene.store.list_dead_letters(0).await.unwrap(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn d3_events_for_a_suspended_instance_are_kept_for_it_also_when_others_hear_them() {
+    let all = WAITS
+        .replace("name: waits", "name: everybody")
+        .replace("            correlate: { n: { from: .data.n, expect: '${ .n }' } }\n", "");
+    let scene = Scene::new(&[&all]).await;
+    let (_worker, bus) = scene.worker(Options::default()).await;
+    let (held, free) = (started("a", "everybody"), started("b", "everybody"));
+    bus.deliver_event(&start("a", 1));
+    bus.deliver_event(&start("b", 1));
+    scene.becomes(held, Phase::Waiting).await;
+    scene.becomes(free, Phase::Waiting).await;
+    scene.tell(held, Order::Suspend).await;
+    scene.becomes(held, Phase::Suspended).await;
+    bus.deliver_event(&go("for both", 1));
+    assert_eq!(scene.output(free).await, json!({ "heard": ["for both"] }));
+    assert_eq!(scene.phase(held).await, Some(Phase::Suspended));
+    scene.tell(held, Order::Continue).await;
+    assert_eq!(scene.output(held).await, json!({ "heard": ["for both"] }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn d3_an_event_and_a_continue_meet_in_whichever_order_they_are_committed() {
+    let scene = Scene::new(&[WAITS]).await;
+    let (_one, first) = scene.worker(Options::default()).await;
+    let (_other, second) = scene.worker(Options::default()).await;
+    for n in 0..40 {
+        let (trigger, id) = (format!("s{n}"), started(&format!("s{n}"), "waits"));
+        first.deliver_event(&start(&trigger, n));
+        scene.becomes(id, Phase::Waiting).await;
+        first.deliver_event(&command(&format!("hold{n}"), "suspend", id, &json!({})));
+        scene.becomes(id, Phase::Suspended).await;
+        // Two workers, at the same moment.
+        first.deliver_event(&command(&format!("on{n}"), "continue", id, &json!({})));
+        second.deliver_event(&go(&format!("g{n}"), n));
+        assert_eq!(scene.output(id).await, json!({ "heard": [format!("g{n}")] }), "round {n}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn d15_a_suspended_instances_timers_rest_and_what_was_due_fires_when_it_goes_on() {
+    let sleeps = r"
+document: { dsl: '1.0.3', namespace: t, name: sleeps, version: '1.0.0' }
+schedule: { on: { one: { with: { type: t.start } } }, read: data }
+do:
+  - rest: { wait: { milliseconds: 700 } }
+  - done: { set: { rested: true } }
+";
+    let scene = Scene::new(&[sleeps]).await;
+    let (_worker, bus) = scene.worker(Options::default()).await;
+    let id = started("s", "sleeps");
+    bus.deliver_event(&start("s", 1));
+    scene.becomes(id, Phase::Waiting).await;
+    bus.deliver_event(&command("c", "suspend", id, &json!({})));
+    scene.becomes(id, Phase::Suspended).await;
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert_eq!(scene.phase(id).await, Some(Phase::Suspended));
+    let shards: Vec<i16> = (0..64).collect();
+    assert_eq!(scene.store.due_timers(&shards, 10).await.unwrap(), [], "no timer row");
+    scene.tell(id, Order::Continue).await;
+    assert_eq!(scene.output(id).await, json!({ "rested": true }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_faulted_instance_goes_on_where_it_faulted() {
+    let hr = Hr::start().await;
+    let calls = format!(
+        r"
+document: {{ dsl: '1.0.3', namespace: t, name: calls, version: '1.0.0' }}
+schedule: {{ on: {{ one: {{ with: {{ type: t.start }} }} }}, read: data }}
+do:
+  - ask: {{ call: http, with: {{ method: post, endpoint: '{}/x', body: {{ id: a }} }}, timeout: {{ after: {{ milliseconds: 300 }} }} }}
+",
+        hr.url
+    );
+    let scene = Scene::new(&[&calls]).await;
+    let (_worker, bus) = scene.worker(Options::default()).await;
+    let id = started("s", "calls");
+    hr.hang(true);
+    bus.deliver_event(&start("s", 1));
+    scene.becomes(id, Phase::Faulted).await;
+    hr.hang(false);
+    scene.tell(id, Order::Retry).await;
+    assert_eq!(scene.output(id).await, json!({ "account": "account-of-a" }));
+    let asked = hr.asked();
+    assert_eq!(asked.len(), 2);
+    assert_eq!(asked[0].key, asked[1].key, "no answer came, so it is the same request");
+}
+
+fn timed(name: &str, schedule: &str) -> String {
+    format!(
+        "document: {{ dsl: '1.0.3', namespace: t, name: {name}, version: '1.0.0' }}\nschedule: {schedule}\ndo:\n  - x: {{ set: {{ ran: true }} }}\n"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn d12_a_schedule_fires_once_in_a_cluster_and_after_counts_from_the_end() {
+    let every = timed("often", "{ every: { milliseconds: 300 } }");
+    let after = timed("again", "{ after: { milliseconds: 200 } }");
+    let scene = Scene::new(&[&every, &after]).await;
+    let brisk = || Options { timer_poll_ms: 10, beat_ms: 50, ..Options::default() };
+    let (_one, first) = scene.worker(brisk()).await;
+    let (two, second) = scene.worker(brisk()).await;
+    let of = async |name: usize| {
+        let number = scene.plans[name].0;
+        let mut all = scene.all().await;
+        all.retain(|it| it.definition == number);
+        all.sort_by_key(|it| it.created_us);
+        all
+    };
+    eventually("both have run several times", async || of(0).await.len() >= 4 && of(1).await.len() >= 4).await;
+    // One of the workers goes; the other takes over what it saw to.
+    let before = of(0).await.len();
+    drop(two);
+    eventually("the schedules go on", async || of(0).await.len() >= before + 3 && of(1).await.len() >= 6).await;
+    let runs = of(0).await;
+    let close = runs.windows(2).filter(|pair| pair[1].created_us - pair[0].created_us < 100_000).count();
+    assert!(close <= 1, "the same moment twice: {runs:?}");
+    for pair in of(1).await.windows(2) {
+        let pause_us = pair[1].created_us - pair[0].ended_us.unwrap();
+        assert!(pause_us >= 200_000, "the next run counts from the end of the one before: {pause_us} µs");
+    }
+    let status = first.published(Channel::Status).len() + second.published(Channel::Status).len();
+    assert!(status > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn d17_open_sets_collect_by_key_across_workers_and_start_each_instance_once() {
+    let pair = r"
+document: { dsl: '1.0.3', namespace: t, name: pair, version: '1.0.0' }
+schedule:
+  read: data
+  on:
+    all:
+      - { with: { type: t.left }, correlate: { n: { from: .data.n } } }
+      - { with: { type: t.right }, correlate: { n: { from: .data.n } } }
+do:
+  - both: { set: '${ { sides: [.[].side] | sort, n: .[0].n } }' }
+";
+    let scene = Scene::new(&[pair]).await;
+    let (_one, first) = scene.worker(Options::default()).await;
+    let (_other, second) = scene.worker(Options::default()).await;
+    let pairs = 60;
+    for n in 0..pairs {
+        let side = |side: &str| event(&format!("{side}-{n}"), &format!("t.{side}"), &json!({ "n": n, "side": side }));
+        // The same key at the same moment in two workers, and each message twice.
+        for (bus, which) in [(&first, "left"), (&second, "right"), (&second, "left"), (&first, "right")] {
+            bus.deliver_event(&side(which));
+        }
+    }
+    let completed = async || scene.all().await.iter().filter(|it| it.status == Phase::Completed as i16).count();
+    eventually("each pair has started one", async || completed().await == pairs).await;
+    assert_eq!(scene.all().await.len(), pairs);
+    let mut seen = Vec::new();
+    for summary in scene.all().await {
+        let output = scene.output(summary.id).await;
+        assert_eq!(output["sides"], json!(["left", "right"]));
+        seen.push(output["n"].as_u64().unwrap());
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, (0..pairs as u64).collect::<Vec<_>>());
+    assert_eq!(scene.store.list_dead_letters(0).await.unwrap(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn d17_an_open_set_goes_on_under_the_version_that_opened_it() {
+    let version = |version: &str, types: &str| {
+        format!(
+            "document: {{ dsl: '1.0.3', namespace: t, name: trio, version: '{version}' }}\nschedule: {{ read: data, on: {{ all: [{types}] }} }}\ndo:\n  - x: {{ set: {{ version: '{version}', all: '${{ length }}' }} }}\n"
+        )
+    };
+    let filter = |ty: &str| format!("{{ with: {{ type: t.{ty} }} }}");
+    let mut scene = Scene::new(&[&version("1.0.0", &[filter("a"), filter("b")].join(", "))]).await;
+    let (_worker, bus) = scene.worker(Options::default()).await;
+    let opened = bus.deliver_event(&event("a1", "t.a", &json!({})));
+    eventually("the set is open", async || bus.acked(opened)).await;
+    scene.deploy(&version("2.0.0", &[filter("a"), filter("b"), filter("c")].join(", "))).await;
+    for (id, ty) in [("b1", "b"), ("b2", "b"), ("a2", "a"), ("c2", "c")] {
+        let position = bus.deliver_event(&event(id, &format!("t.{ty}"), &json!({})));
+        eventually(id, async || bus.acked(position)).await;
+    }
+    assert_eq!(scene.output(started("b1", "trio")).await, json!({ "version": "1.0.0", "all": 2 }));
+    assert_eq!(scene.output(started("c2", "trio")).await, json!({ "version": "2.0.0", "all": 3 }));
+    assert_eq!(scene.all().await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_is_no_longer_wanted_is_given_up() {
+    let hr = Hr::start().await;
+    hr.hang(true);
+    let calls = format!(
+        "document: {{ dsl: '1.0.3', namespace: t, name: calls, version: '1.0.0' }}\nschedule: {{ on: {{ one: {{ with: {{ type: t.start }} }} }}, read: data }}\ndo:\n  - ask: {{ call: http, with: {{ method: get, endpoint: '{}/x' }} }}\n",
+        hr.url
+    );
+    let scene = Scene::new(&[&calls]).await;
+    // Only one call may be in flight: the second one is made when the first is given up.
+    let (_worker, bus) = scene.worker(Options { effects_per_host_max: 1, ..Options::default() }).await;
+    bus.deliver_event(&start("s1", 1));
+    eventually("the first is asked", async || hr.asked().len() == 1).await;
+    bus.deliver_event(&start("s2", 2));
+    scene.becomes(started("s2", "calls"), Phase::Running).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(hr.asked().len(), 1, "one at a time for one host");
+    bus.deliver_event(&command("c", "cancel", started("s1", "calls"), &json!({})));
+    scene.becomes(started("s1", "calls"), Phase::Cancelled).await;
+    eventually("the second is asked", async || hr.asked().len() == 2).await;
+    hr.hang(false);
+    scene.becomes(started("s2", "calls"), Phase::Completed).await;
+}

@@ -1,0 +1,45 @@
+//! What an operator tells an instance through the store alone, without a bus: a letter in its mailbox, which some worker
+//! drains within its next sign of life (PROTOCOL D1).
+
+use flagstop_schemas::InstanceId;
+use flagstop_store::port::{Batch, Group, Store, StoreError, Verdict};
+use flagstop_store::rows::{DefinitionNumber, NewMail};
+
+use crate::codec::Mail;
+
+/// An order to one instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// To end.
+    Cancel,
+    /// To begin nothing until it is told to continue.
+    Suspend,
+    /// To go on.
+    Continue,
+    /// To go on where it faulted.
+    Retry,
+}
+
+/// Writes the order into the instance's mailbox.
+///
+/// # Errors
+/// When the store does not take it.
+pub async fn tell(
+    store: &dyn Store,
+    instance: InstanceId,
+    definition: DefinitionNumber,
+    order: Order,
+) -> Result<(), StoreError> {
+    let mail = match order {
+        Order::Cancel => Mail::Cancel,
+        Order::Suspend => Mail::Suspend,
+        Order::Continue => Mail::Continue,
+        Order::Retry => Mail::Retry,
+    };
+    let post = vec![NewMail { instance, definition, stimulus: mail.encode() }];
+    let batch = Batch { worker: None, groups: vec![Group { post, ..Group::default() }] };
+    match store.commit(&batch).await?.as_slice() {
+        [Verdict::Applied] => Ok(()),
+        verdicts => Err(StoreError::Failed(format!("the order was not written: {verdicts:?}"))),
+    }
+}
