@@ -7,4 +7,5 @@ mod calls;
 mod expectations;
 mod files;
 mod hearing;
+mod listen;
 mod time;
