@@ -8,7 +8,9 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use flagstop_schemas::{Hash16, InstanceId};
 
-use crate::api::{Bookmark, ChildOutcome, Effect, EffectOutcome, Env, Phase, Projection, Reference, Timer, Value, WaitReason};
+use crate::api::{
+    Bookmark, ChildOutcome, Effect, EffectOutcome, Env, Phase, Projection, Reference, Timer, Value, WaitReason,
+};
 use crate::machine::answered::Answered;
 use crate::machine::fault;
 use crate::machine::frame::{Deadline, Frame, Run};

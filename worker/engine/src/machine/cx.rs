@@ -55,6 +55,12 @@ impl<'m, 'a> Cx<'m, 'a> {
         self.machine.env.limits
     }
 
+    /// Calls of functions that this run stands in, its own included.
+    pub(crate) fn function_depth(&self) -> usize {
+        let (plan, frames) = (self.machine.plan, &self.machine.instance.frames);
+        frames.path(self.run).filter(|frame| plan.task(frame.task).kind.hides_locals()).count()
+    }
+
     /// The transformed input.
     pub(crate) fn input(&self) -> &Value {
         &self.frame().input

@@ -13,7 +13,7 @@ use crate::machine::look::Look;
 use crate::problem::{Problem, ProblemKind};
 use crate::tasks::Branch;
 
-impl Machine<'_> {
+impl<'a> Machine<'a> {
     pub(super) fn fault(&mut self, run: Run, problem: Problem) -> Option<Work> {
         // What ran inside of the origin would be begun anew with it: it is not kept.
         self.cancel_inside(Some(run));
@@ -61,7 +61,7 @@ impl Machine<'_> {
             return Ok(Some(Work::Fault(run, problem)));
         }
         let (innermost, pointer) = match self.instance.frames.innermost() {
-            Some(frame) => (Some(frame.run), &*self.plan.task(frame.task).pointer),
+            Some(frame) => (Some(frame.run), self.outer_pointer(frame.run)),
             None => (None, "/timeout"),
         };
         if let Some(origin) = innermost {
@@ -72,15 +72,27 @@ impl Machine<'_> {
         Ok(None)
     }
 
+    /// Of what runs in a function the outermost caller's, as with every error.
+    fn outer_pointer(&self, run: Run) -> &'a str {
+        let mut pointer = &*self.task(run).pointer;
+        for frame in self.instance.frames.path(run) {
+            let task = self.plan.task(frame.task);
+            if task.kind.hides_locals() {
+                pointer = &task.pointer;
+            }
+        }
+        pointer
+    }
+
     /// Too many steps without a wait: nothing in the definition may catch this, or it would go on for ever.
     pub(super) fn run_dry(&mut self, run: Run) {
-        let pointer = &self.task(run).pointer;
+        let pointer = self.outer_pointer(run);
         let detail = format!(
             "it made {} steps without waiting for anything, which is the limit `steps_without_wait_max`: is there a loop without an end?",
             self.env.limits.steps_without_wait_max
         );
         self.fault = Some(Fault::at(run));
-        self.fail(Problem::new(ProblemKind::Runtime, detail, pointer.as_str()));
+        self.fail(Problem::new(ProblemKind::Runtime, detail, pointer));
     }
 
     /// The workflow ends by an error. What a fault has ended is kept for a retry.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::compiler::{At, Compiler};
 use super::endpoint::Uri;
 use super::keys::{Keys, OWN_PREFIX};
+use super::named::NamedOf;
 use crate::diagnostic::{Diagnostic, Severity, suggestion};
 use crate::expr::{self, Template};
 use crate::source::Node;
@@ -158,6 +159,7 @@ impl Compiler<'_> {
             return None;
         }
         let name = self.text(named, "`use`")?;
+        self.named.note(NamedOf::Authentications, name);
         match self.authentications.get(name) {
             Some(policy) => policy.clone(),
             None => {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::authentication::Policy;
 pub(crate) use super::expressions::At;
 use super::extensions::Extensions;
+use super::functions::Functions;
 use super::keys::{Keys, OWN_PREFIX};
 use super::named::Named;
 use super::{Block, BlockIndex, BlockKind, Common, Task, TaskIndex, Then};
@@ -54,6 +55,7 @@ pub(crate) struct Compiler<'a> {
     pub(crate) has_many_instances: bool,
     pub(super) extensions: Extensions<'a>,
     pub(super) named: Named<'a>,
+    pub(super) functions: Functions<'a>,
 }
 
 /// A task of the definition, as its type sees it.
@@ -74,10 +76,6 @@ impl<'n> TaskNode<'n> {
 
 const COMMON_KEYS: &[&str] = &["if", "input", "output", "export", "timeout", "then", "metadata"];
 const COMMON_NOT_YET: &[&str] = &[];
-/// Task types of the specification that have no file under `tasks/` yet.
-const TYPES_NOT_YET: &[&str] = &["run"];
-/// Calls of the specification that this build does not know; any other name is a function.
-const CALLS_NOT_YET: &[&str] = &[];
 
 const INPUT: Keys = Keys { of: "`input`", known: &["schema", "from"], not_yet: &[] };
 const OUTPUT: Keys = Keys { of: "`output`", known: &["schema", "as"], not_yet: &[] };
@@ -106,6 +104,7 @@ impl<'a> Compiler<'a> {
             has_many_instances: true,
             extensions: Extensions::default(),
             named: Named::default(),
+            functions: Functions::default(),
         }
     }
 
@@ -239,12 +238,6 @@ impl<'a> Compiler<'a> {
             self.wrong_type(task.node, &format!("the task `{}`", key.text), "a mapping");
             return None;
         };
-        let has = |name: &&&str| task.node.get(name).is_some();
-        if let Some(name) = TYPES_NOT_YET.iter().find(has) {
-            let span = task.node.entry(name).map_or(task.node.span, |(key, _)| key.span);
-            self.not_yet(span, &format!("this build cannot run `{name}` tasks yet"));
-            return None;
-        }
         let of = match tasks::choose(task.node) {
             Choice::One(of) => of,
             Choice::None => {
@@ -275,30 +268,13 @@ impl<'a> Compiler<'a> {
     /// Says which kinds of the type there are.
     fn no_such_kind(&mut self, own: &str, node: &Node) {
         let kinds = tasks::TYPES.iter().filter(|of| of.key == own).filter_map(|of| of.kind);
-        match node.as_str() {
-            Some(name)
-                if own == "call" && nearest(name, kinds.clone().chain(CALLS_NOT_YET.iter().copied())).is_none() =>
-            {
-                self.not_yet(node.span, &format!("this build cannot call functions such as `{name}` yet"));
-            }
-            Some(name) if own == "call" && CALLS_NOT_YET.contains(&name) => {
-                self.not_yet(node.span, &format!("this build cannot `call: {name}` yet"));
-            }
-            Some(name) if own == "call" => {
-                let hint = suggestion(name, kinds.chain(CALLS_NOT_YET.iter().copied()));
-                self.error("FS-UNKNOWN-NAME", node, format!("no function is named `{name}`"), &hint);
-            }
-            _ if own == "call" => self.wrong_type(node, "`call`", "a string"),
-            _ => {
-                let hint = suggestion("", kinds);
-                self.error("FS-TASK-TYPE", node, format!("`{own}` does not say what to run"), &hint);
-            }
-        }
+        let hint = suggestion("", kinds);
+        self.error("FS-TASK-TYPE", node, format!("`{own}` does not say what to run"), &hint);
     }
 
     /// Says what is wrong at the key that the author probably meant to be the type.
     fn no_type(&mut self, name: &Key, entries: &[(Key, Node)]) {
-        let types = || tasks::TYPES.iter().map(|of| of.key).chain(TYPES_NOT_YET.iter().copied());
+        let types = || tasks::TYPES.iter().map(|of| of.key);
         let is_unknown = |key: &&Key| {
             let text = &*key.text;
             !COMMON_KEYS.contains(&text) && !COMMON_NOT_YET.contains(&text) && !text.starts_with(OWN_PREFIX)

@@ -30,8 +30,8 @@ const DOCUMENT: Keys = Keys {
 };
 const USE: Keys = Keys {
     of: "`use`",
-    known: &["authentications", "errors", "extensions", "retries", "secrets", "timeouts"],
-    not_yet: &["catalogs", "functions"],
+    known: &["authentications", "catalogs", "errors", "extensions", "functions", "retries", "secrets", "timeouts"],
+    not_yet: &[],
 };
 const INPUT: Keys = Keys { of: "the workflow's `input`", known: &["schema", "from"], not_yet: &[] };
 const OUTPUT: Keys = Keys { of: "the workflow's `output`", known: &["schema", "as"], not_yet: &[] };
@@ -85,6 +85,7 @@ impl<'a> Compiler<'a> {
         let extensions = self.extensions();
         let list = self.required(root, "do", ROOT.of).and_then(|list| self.list(list, &Pointer::root().child("do")));
 
+        self.compile_functions();
         self.check_unused();
 
         let tasks: Option<Vec<_>> = std::mem::take(&mut self.tasks).into_iter().collect();
@@ -172,30 +173,17 @@ impl<'a> Compiler<'a> {
         }
         match node.get("secrets").map(|secrets| (secrets, secrets.as_seq())) {
             None => {}
-            Some((_, Some(names))) => {
-                for name in names {
-                    if let Some(text) = self.text(name, "a secret's name") {
-                        self.secrets.push(text.to_owned());
-                    }
-                }
-            }
+            Some((_, Some(names))) => names.iter().for_each(|name| self.name_secret(name)),
             Some((secrets, None)) => self.wrong_type(secrets, "`use.secrets`", "a list of names"),
         }
-        match node.get("authentications").map(|policies| (policies, policies.as_map())) {
-            None => {}
-            Some((_, Some(entries))) => {
-                for (key, policy) in entries {
-                    let policy = self.named_authentication(policy);
-                    self.authentications.insert(&key.text, policy);
-                }
-            }
-            Some((policies, None)) => {
-                self.wrong_type(policies, "`use.authentications`", "a mapping of names to authentications");
-            }
-        }
-        for of in NamedOf::ALL {
+        for of in NamedOf::MAPPINGS {
             self.name_all(of, node);
         }
+        for (key, policy) in node.get("authentications").and_then(Node::as_map).unwrap_or_default() {
+            let policy = self.named_authentication(policy);
+            self.authentications.insert(&key.text, policy);
+        }
+        self.name_catalogs(node);
         if let Some(extensions) = node.get("extensions") {
             self.name_extensions(extensions);
         }

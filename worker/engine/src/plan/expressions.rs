@@ -2,6 +2,7 @@
 
 use super::compiler::Compiler;
 use super::keys::Keys;
+use super::named::NamedOf;
 use crate::diagnostic::{Diagnostic, Diagnostics, suggestion};
 use crate::duration;
 use crate::expr::{self, Expression, Scope, Template, Transform};
@@ -106,13 +107,18 @@ impl Compiler<'_> {
     }
 
     fn check_secrets(&mut self, expression: &Expression, span: Span) {
-        for name in &expression.secrets().names {
+        let used = expression.secrets();
+        for name in &used.names {
             self.check_secret_name(name, span);
+        }
+        if used.whole {
+            self.secrets.iter().for_each(|name| self.named.note(NamedOf::Secrets, name));
         }
     }
 
     /// Only what `use.secrets` lists can be read.
     pub(super) fn check_secret_name(&mut self, name: &str, span: Span) {
+        self.named.note(NamedOf::Secrets, name);
         if !self.secrets.iter().any(|listed| listed == name) {
             let hint = match self.secrets.is_empty() {
                 true => format!("list it: `use: {{ secrets: [ {name} ] }}`"),

@@ -11,6 +11,7 @@ mod document;
 pub(crate) mod endpoint;
 mod expressions;
 mod extensions;
+pub(crate) mod functions;
 pub(crate) mod keys;
 pub(crate) mod named;
 mod resources;

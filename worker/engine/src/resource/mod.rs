@@ -15,7 +15,7 @@ use crate::problem::{Problem, ProblemKind};
 
 pub use bundle::{Bundle, BundleError, Document};
 pub use location::DEFAULT_CATALOG;
-pub(crate) use location::{raw, resolve};
+pub(crate) use location::{catalog_function, raw, resolve};
 
 /// A document that a definition names and its bundle lacks.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,6 +5,7 @@
 
 mod call_a2a;
 mod call_asyncapi;
+mod call_function;
 mod call_grpc;
 mod call_http;
 mod call_mcp;
@@ -16,6 +17,7 @@ mod fork;
 mod http;
 mod listen;
 mod raise;
+mod run;
 mod set;
 mod switch;
 mod try_;
@@ -360,6 +362,11 @@ registry! {
     CallAsyncApi: call_asyncapi::CallAsyncApi,
     CallMcp: call_mcp::CallMcp,
     CallA2a: call_a2a::CallA2a,
+    CallFunction: call_function::CallFunction,
+    RunWorkflow: run::workflow::RunWorkflow,
+    RunScript: run::script::RunScript,
+    RunShell: run::shell::RunShell,
+    RunContainer: run::container::RunContainer,
 }
 
 /// What tells a task type from the others in a definition.
