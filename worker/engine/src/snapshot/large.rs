@@ -78,8 +78,6 @@ pub(super) struct Store {
     open: Vec<(Hash16, Vec<Hash16>)>,
 }
 
-pub(super) const HASH_BYTES: usize = 16;
-
 impl Split {
     pub(super) fn new(bytes_min: usize, known: Known) -> Self {
         Self { bytes_min: bytes_min.max(1), known, new: HashMap::new(), found: Vec::new(), numbers: HashMap::new() }
