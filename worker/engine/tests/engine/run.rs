@@ -196,6 +196,17 @@ do:
 }
 
 #[test]
+fn a_program_that_is_not_awaited_leaves_the_tasks_input_as_its_output_however_it_ends() {
+    for outcome in [ended(0, "out", ""), ended(3, "", "bad"), EffectOutcome::NoAnswer { reason: "lost".to_owned() }] {
+        both_ways(|kill| {
+            let world = World::new(&one("{ shell: { command: ls }, await: false, return: code }"));
+            let world = world.killed(kill).answers(outcome.clone()).run(json!({ "n": 1 }));
+            assert_eq!(world.output(), json!({ "n": 1 }));
+        });
+    }
+}
+
+#[test]
 fn a_script_may_lie_elsewhere() {
     let task = one("{ script: { language: js, source: { name: s, endpoint: scripts/s.js } } }");
     both_ways(|kill| {

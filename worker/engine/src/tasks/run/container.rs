@@ -73,7 +73,7 @@ impl TaskType for RunContainer {
             let eventually = lifetime.get("cleanup").and_then(|cleanup| cleanup.as_str()) == Some("eventually");
             match lifetime.get("after") {
                 None if eventually => {
-                    drop(compiler.required(lifetime, "after", "`lifetime` with `cleanup: eventually`"))
+                    compiler.required(lifetime, "after", "`lifetime` with `cleanup: eventually`");
                 }
                 Some(after) if !eventually => {
                     let hint = "write `cleanup: eventually`, or leave `after` out";

@@ -4,7 +4,7 @@
 //! be started again, with the same idempotency key.
 
 use super::arguments::Given;
-use super::{Options, Return};
+use super::{Await, Options, Return};
 use crate::api::{EffectOutcome, Env, ProcessKind, ProcessRequest, Projection, Request, Value, WaitReason};
 use crate::machine::cx::Cx;
 use crate::machine::look::Look;
@@ -53,6 +53,11 @@ pub(super) fn wake(
     signal: Signal<'_>,
 ) -> Option<Result<Outcome, Problem>> {
     let Signal::Effect { part: 0, outcome } = signal else { return None };
+    // Nobody asks how it ended: it ran, and that is all that was wanted.
+    if program.options().awaits == Await::Nothing {
+        cx.count_answer();
+        return Some(Ok(Outcome::Done(cx.input().clone())));
+    }
     let failed =
         |why: String| Some(Err(Problem::new(ProblemKind::Runtime, format!("{} {why}", program.summary()), "")));
     match outcome {
