@@ -17,6 +17,7 @@ mod regex;
 mod rewrite;
 mod scope;
 mod shell;
+mod simple;
 mod template;
 mod text;
 mod texts;

@@ -80,12 +80,25 @@ pub fn get<'a>(value: &'a Value, key: &str) -> Option<&'a Value> {
     }
 }
 
+/// The property of that name, which is a string.
+pub(crate) fn lookup_key<'a>(map: &'a Map, key: &Value) -> Option<&'a Value> {
+    match (map.len() <= SCANNED_KEYS_MAX, as_bytes(key)) {
+        (true, Some(key)) => scan(map, key),
+        _ => map.get(key),
+    }
+}
+
+/// Below this a scan is cheaper than hashing a key.
+const SCANNED_KEYS_MAX: usize = 8;
+
+fn scan<'a>(map: &'a Map, key: &[u8]) -> Option<&'a Value> {
+    map.iter().find(|(name, _)| as_bytes(name) == Some(key)).map(|(_, value)| value)
+}
+
 /// The property of that name.
 pub(crate) fn lookup<'a>(map: &'a Map, key: &str) -> Option<&'a Value> {
-    /// Below this a scan is cheaper than making a key to hash.
-    const SCANNED_KEYS_MAX: usize = 8;
     if map.len() <= SCANNED_KEYS_MAX {
-        return map.iter().find(|(name, _)| as_bytes(name) == Some(key.as_bytes())).map(|(_, value)| value);
+        return scan(map, key.as_bytes());
     }
     map.get(&Value::utf8_str(bytes::Bytes::copy_from_slice(key.as_bytes())))
 }

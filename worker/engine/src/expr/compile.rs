@@ -4,6 +4,7 @@ use super::check::{self, Uses};
 use super::library::{self, Jq, Program};
 use super::meter;
 use super::rewrite;
+use super::simple::{self, Simple};
 use super::val::V;
 use super::{ExprError, Scope, SecretUse, text};
 use crate::diagnostic::{Diagnostic, Diagnostics, Span, nearest};
@@ -30,6 +31,8 @@ pub(super) enum Code {
         from_variable: bool,
         keys: Vec<Box<str>>,
     },
+    /// One result for sure.
+    Simple(Simple),
     Filter(Box<jaq_core::Filter<Jq>>),
 }
 
@@ -66,7 +69,10 @@ pub(super) fn compile(text: &str, scope: &Scope, span: Span, limits: &Limits) ->
     let variables: Vec<Box<str>> = uses.variables.iter().map(|name| name[1..].into()).collect();
     let code = match plain_path(&term) {
         Some(code) => code,
-        None => Code::Filter(Box::new(link(term, &uses, span)?)),
+        None => match simple::simple(&term, &uses.variables) {
+            Some(simple) => Code::Simple(simple),
+            None => Code::Filter(Box::new(link(term, &uses, span)?)),
+        },
     };
     Ok(Compiled { variables, secrets: uses.secrets, code })
 }
@@ -250,6 +256,7 @@ impl Code {
         match self {
             Self::Path { from_variable: false, keys } => follow(input, keys),
             Self::Path { from_variable: true, keys } => follow(variables.first().unwrap_or(&Value::Null), keys),
+            Self::Simple(simple) => evaluate(simple, input, variables, limits),
             Self::Filter(filter) => interpret(filter, input, variables, limits),
         }
     }
@@ -273,6 +280,18 @@ fn follow(root: &Value, keys: &[Box<str>]) -> Result<Value, ExprError> {
     Ok(at.clone())
 }
 
+fn evaluate(simple: &Simple, input: &Value, variables: Vec<Value>, limits: &Limits) -> Result<Value, ExprError> {
+    let outcome = meter::run(limits, || {
+        let incoming = |value| V::incoming(value, limits.json_depth_max);
+        let mut bound = variables.into_iter().map(incoming).collect();
+        match simple.eval(&incoming(input.clone()), &mut bound) {
+            Ok(result) => result.into_result(limits.expression_output_bytes_max, limits.json_depth_max),
+            Err(error) => Err(failed(error)),
+        }
+    });
+    outcome.unwrap_or_else(|limit| Err(ExprError::Limit(limit)))
+}
+
 fn interpret(
     filter: &jaq_core::Filter<Jq>,
     input: &Value,
@@ -285,23 +304,28 @@ fn interpret(
         let mut results = filter.id.run((ctx, V::incoming(input.clone(), limits.json_depth_max)));
         let first = match results.next() {
             None => return Ok(Value::Null),
-            Some(first) => first.map_err(failed)?,
+            Some(first) => first.map_err(thrown)?,
         };
         match results.next() {
             None => first.into_result(limits.expression_output_bytes_max, limits.json_depth_max),
             Some(Ok(_)) => Err(ExprError::Many),
-            Some(Err(error)) => Err(failed(error)),
+            Some(Err(error)) => Err(thrown(error)),
         }
     });
     outcome.unwrap_or_else(|limit| Err(ExprError::Limit(limit)))
 }
 
-fn failed(exception: jaq_core::Exn<'_, V>) -> ExprError {
-    match exception.get_err().map(jaq_core::Error::into_val) {
-        Ok(error) => ExprError::Failed(match value::as_str(&error.v) {
-            Some(text) => text.to_owned(),
-            None => format!("{error} (not a string)"),
-        }),
+fn thrown(exception: jaq_core::Exn<'_, V>) -> ExprError {
+    match exception.get_err() {
+        Ok(error) => failed(error),
         Err(_) => ExprError::Failed("break without its label".to_owned()),
     }
+}
+
+fn failed(error: jaq_core::Error<V>) -> ExprError {
+    let error = error.into_val();
+    ExprError::Failed(match value::as_str(&error.v) {
+        Some(text) => text.to_owned(),
+        None => format!("{error} (not a string)"),
+    })
 }

@@ -56,6 +56,40 @@ pub(super) fn all() -> Vec<Filter<RunPtr<Jq>>> {
     ]
 }
 
+/// Those of one input and one result, for expressions that run without the interpreter.
+pub(super) fn unary(name: &str) -> Option<fn(&V) -> ValR<V>> {
+    Some(match name {
+        "length" => length,
+        "tostring" => |v| Ok(jaq_core::ValT::into_string(v.clone())),
+        "tojson" => |v| Ok(V::text(v.to_json())),
+        "fromjson" => from_json,
+        "tonumber" => |v| to_number(v.clone()),
+        "type" => |v| Ok(V::word(v.kind())),
+        "not" => |v| Ok((!value::truthy(&v.v)).into()),
+        "true" => |_| Ok(true.into()),
+        "false" => |_| Ok(false.into()),
+        "null" => |_| Ok(V::NULL),
+        "ascii_downcase" => |v| texts::ascii_cased(v, str::to_ascii_lowercase),
+        "ascii_upcase" => |v| texts::ascii_cased(v, str::to_ascii_uppercase),
+        "sort" => order::sort,
+        "reverse" => order::reverse,
+        _ => return None,
+    })
+}
+
+/// Those with one argument besides.
+pub(super) fn binary(name: &str) -> Option<fn(&V, &V) -> ValR<V>> {
+    Some(match name {
+        "has" => has,
+        "contains" => contains,
+        "startswith" => texts::starts_with,
+        "endswith" => texts::ends_with,
+        "ltrimstr" => |v, part| trimmed(v, part, |text, part| text.strip_prefix(part)),
+        "rtrimstr" => |v, part| trimmed(v, part, |text, part| text.strip_suffix(part)),
+        _ => return None,
+    })
+}
+
 fn once<'a>(result: ValR<V>) -> ValXs<'a, V> {
     box_once(result.map_err(Exn::from))
 }

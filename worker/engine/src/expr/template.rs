@@ -187,8 +187,11 @@ impl Template {
             Self::Shell(parts) => shell::eval(parts, |expression| expression.eval(input, vars, limits)),
             Self::Array(items) => items.iter().map(|item| item.eval(input, vars, limits)).collect(),
             Self::Object(entries) => {
-                let entry = |(key, item): &(Value, Self)| Ok((key.clone(), item.eval(input, vars, limits)?));
-                Ok(Value::obj(entries.iter().map(entry).collect::<Result<Map, ExprError>>()?))
+                let mut map = Map::with_capacity_and_hasher(entries.len(), Default::default());
+                for (key, item) in entries {
+                    map.insert(key.clone(), item.eval(input, vars, limits)?);
+                }
+                Ok(Value::obj(map))
             }
         }
     }

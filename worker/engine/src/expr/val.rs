@@ -332,13 +332,35 @@ impl FromIterator<V> for V {
 
 /// An object that was built from entries.
 pub(super) fn object(entries: impl IntoIterator<Item = (V, V)>) -> ValR<V> {
-    let mut made = Made::default();
-    let mut map = value::Map::default();
+    let entries = entries.into_iter();
+    let mut object = ObjectMaker::with_capacity(entries.size_hint().0);
     for (key, item) in entries {
+        object.insert(key, item)?;
+    }
+    Ok(object.made())
+}
+
+/// An object while it is built.
+pub(super) struct ObjectMaker {
+    made: Made,
+    map: value::Map,
+}
+
+impl ObjectMaker {
+    pub(super) fn with_capacity(entries: usize) -> Self {
+        Self { made: Made::default(), map: value::Map::with_capacity_and_hasher(entries, Default::default()) }
+    }
+
+    pub(super) fn insert(&mut self, key: V, item: V) -> Result<(), Error> {
         if key.as_text().is_none() {
             return Err(Error::str(format_args!("Cannot use {} as object key", key.described())));
         }
-        map.insert(made.add(key), made.add(item));
+        let key = self.made.add(key);
+        self.map.insert(key, self.made.add(item));
+        Ok(())
     }
-    Ok(made.container(Value::obj(map)))
+
+    pub(super) fn made(self) -> V {
+        self.made.container(Value::obj(self.map))
+    }
 }

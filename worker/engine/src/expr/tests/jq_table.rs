@@ -79,3 +79,21 @@ fn each_difference_from_jq_is_as_listed_and_has_its_reason() {
     assert!(wrong.is_empty(), "{} are otherwise: program, input, jq, ours\n{}", wrong.len(), wrong.join("\n"));
     assert_eq!(reasons, used, "each reason in docs/jq.md has its cases");
 }
+
+#[test]
+fn what_runs_without_the_interpreter_gives_what_the_interpreter_gives() {
+    let mut compared = 0;
+    let all = rows(CASES).map(|[program, input, _]| (program, input));
+    for (program, input) in all.chain(rows(DIFFERENCES).map(|[_, program, input, _, _]| (program, input))) {
+        let Ok(expression) = Expression::compile(program, &Scope::none(), Span::start(), &limits()) else { continue };
+        // The same once more, in a form that is left to the interpreter.
+        let interpreted = format!("first(({program}\n))");
+        let interpreted = Expression::compile(&interpreted, &Scope::none(), Span::start(), &limits()).unwrap();
+        if matches!(expression.0.code, compile::Code::Simple(_) | compile::Code::Path { .. }) {
+            compared += 1;
+            let eval = |expression: &Expression| expression.eval(&json(input), &NoVars, &limits());
+            assert_eq!(eval(&expression), eval(&interpreted), "{input} | {program}");
+        }
+    }
+    assert!(compared >= 100, "{compared} programs are simple");
+}
