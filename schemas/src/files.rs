@@ -28,11 +28,21 @@ const STATUS: &[(&str, &str)] = schema_files!("status":
     "task.status-changed.v1",
 );
 
+const COMMAND: &[(&str, &str)] = schema_files!("command":
+    "start.v1",
+    "resume.v1",
+    "cancel.v1",
+    "suspend.v1",
+    "continue.v1",
+    "retry.v1",
+);
+
 const CLI: &[(&str, &str)] = schema_files!("cli":
     "instances-list",
     "instances-show",
     "instances-history",
     "instances-why",
+    "instances-order",
     "validate",
     "run",
     "test",
@@ -53,5 +63,5 @@ pub fn schema_files() -> impl Iterator<Item = (String, &'static str)> {
     let of = |folder: &'static str, files: &'static [(&str, &'static str)]| {
         files.iter().map(move |(name, text)| (format!("{folder}/{name}.schema.json"), *text))
     };
-    of("status", STATUS).chain(of("cli", CLI))
+    of("status", STATUS).chain(of("command", COMMAND)).chain(of("cli", CLI))
 }

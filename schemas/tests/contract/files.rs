@@ -62,7 +62,7 @@ fn every_file_stands_alone() {
 #[test]
 fn no_file_is_forgotten() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let on_disk = ["status", "cli"].into_iter().flat_map(|folder| {
+    let on_disk = ["status", "command", "cli"].into_iter().flat_map(|folder| {
         let files = std::fs::read_dir(root.join(folder)).unwrap();
         files.map(move |file| format!("{folder}/{}", file.unwrap().file_name().to_str().unwrap()))
     });
@@ -156,7 +156,7 @@ fn a_field_too_few_or_too_many_is_refused_in_every_status_event() {
 
 #[test]
 fn the_schemas_of_the_commands_are_found_by_name() {
-    let names = ["instances-list", "instances-show", "instances-history", "instances-why"];
+    let names = ["instances-list", "instances-show", "instances-history", "instances-why", "instances-order"];
     for name in names.into_iter().chain(["validate", "run", "test", "deploy", "migrate", "publish", "bench"]) {
         let schema: Value = serde_json::from_str(cli_schema(name).unwrap()).unwrap();
         assert_eq!(schema["$id"], format!("https://flagstop.io/schemas/cli/{name}.schema.json"));

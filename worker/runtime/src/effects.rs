@@ -6,6 +6,7 @@
 mod queue;
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -38,13 +39,20 @@ pub(crate) struct Effects {
     client: Client,
     processes: Processes,
     tasks: TaskTracker,
+    begun: AtomicU64,
 }
+
+/// Which of this worker's effects a result belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Begun(u64);
 
 /// An effect that is here.
 struct Known {
     /// The newest under which it is ours.
     epoch: i32,
     since: Instant,
+    /// Tells it from an earlier one of the same slot, whose result may still be on its way when it is begun anew.
+    begun: Begun,
     /// Nobody wants its result any more.
     stop: CancellationToken,
 }
@@ -66,6 +74,7 @@ impl Effects {
             client,
             processes: processes(options),
             tasks: TaskTracker::new(),
+            begun: AtomicU64::new(0),
             shared,
         })
     }
@@ -77,7 +86,8 @@ impl Effects {
             known.epoch = known.epoch.max(lease.epoch);
             return;
         }
-        let one = Known { epoch: lease.epoch, since: Instant::now(), stop: CancellationToken::new() };
+        let begun = Begun(self.begun.fetch_add(1, Ordering::Relaxed));
+        let one = Known { epoch: lease.epoch, since: Instant::now(), begun, stop: CancellationToken::new() };
         known.insert((lease.instance, lease.slot), one);
         drop(known);
         lock(&self.waiting).push(lease, effect);
@@ -103,6 +113,11 @@ impl Effects {
             }
             None => false,
         }
+    }
+
+    /// Is this the result of what is here now? That of an earlier effect of the same slot comes too late.
+    pub(crate) fn is_current(&self, lease: &EffectLease, begun: Begun) -> bool {
+        lock(&self.known).get(&(lease.instance, lease.slot)).is_some_and(|known| known.begun == begun)
     }
 
     /// Its result is applied, or will never count: it is no longer this worker's business.
@@ -159,10 +174,11 @@ impl Effects {
             let effects = self.clone();
             self.tasks.spawn(async move {
                 let lease = next.lease;
-                let unwanted = lock(&effects.known).get(&(lease.instance, lease.slot)).map(|known| known.stop.clone());
-                if let Some(unwanted) = unwanted {
+                let here = |known: &Known| (known.stop.clone(), known.begun);
+                let here = lock(&effects.known).get(&(lease.instance, lease.slot)).map(here);
+                if let Some((unwanted, begun)) = here {
                     tokio::select! {
-                        outcome = effects.carry_out(next.effect) => effects.report(lease, outcome).await,
+                        outcome = effects.carry_out(next.effect) => effects.report(lease, begun, outcome).await,
                         // Dropped half-way: the connection is closed, the program killed.
                         () = unwanted.cancelled() => {}
                     }
@@ -175,11 +191,11 @@ impl Effects {
         }
     }
 
-    async fn report(&self, lease: EffectLease, outcome: EffectOutcome) {
+    async fn report(&self, lease: EffectLease, begun: Begun, outcome: EffectOutcome) {
         add(&self.shared.counters.effects, 1);
         let epoch = lock(&self.known).get(&(lease.instance, lease.slot)).map_or(lease.epoch, |known| known.epoch);
         let lease = EffectLease { epoch, ..lease };
-        self.shared.pokes.put(lease.instance, Poke::Effect { lease, outcome }).await;
+        self.shared.pokes.put(lease.instance, Poke::Effect { lease, begun: Some(begun), outcome }).await;
     }
 
     async fn carry_out(&self, effect: Effect) -> EffectOutcome {

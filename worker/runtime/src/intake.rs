@@ -51,9 +51,14 @@ pub(crate) enum Poke {
     /// Its mail waits.
     Drain,
     /// A timer is due.
-    Timer { slot: i64 },
+    Timer { slot: i64, due_us: i64 },
     /// A side effect has ended.
-    Effect { lease: EffectLease, outcome: flagstop_engine::api::EffectOutcome },
+    Effect {
+        lease: EffectLease,
+        /// `None`: it was not begun here.
+        begun: Option<crate::effects::Begun>,
+        outcome: flagstop_engine::api::EffectOutcome,
+    },
     /// A parked event and a bookmark have met.
     Meeting(Meeting),
     /// A schedule is due; the instance is the one that it starts.

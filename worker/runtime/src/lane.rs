@@ -81,7 +81,7 @@ impl Lane {
         while items.len() < max
             && let Ok((instance, poke)) = self.pokes.try_recv()
         {
-            items.push_back(Item::Poke(instance, poke));
+            items.extend(self.current(instance, poke));
         }
         let mut deliveries = Vec::new();
         let open = self.is_open();
@@ -96,7 +96,7 @@ impl Lane {
             tokio::select! {
                 poke = self.pokes.recv() => {
                     let (instance, poke) = poke?;
-                    items.push_back(Item::Poke(instance, poke));
+                    items.extend(self.current(instance, poke));
                 }
                 Some(more) = self.deliveries.recv(), if open => deliveries.extend(more),
                 // Room for effects may come back without a poke; the drain may have begun.
@@ -110,6 +110,17 @@ impl Lane {
         add(&self.shared.counters.messages, deliveries.len());
         items.extend(deliveries.into_iter().map(|delivery| message(delivery, &self.shared.options)));
         Some(items)
+    }
+
+    /// Leaves out the result of an effect that was given up, perhaps for a new one in the same slot (PROTOCOL D9).
+    fn current(&self, instance: InstanceId, poke: Poke) -> Option<Item> {
+        if let Poke::Effect { lease, begun: Some(begun), .. } = &poke
+            && !self.effects.is_current(lease, *begun)
+        {
+            add(&self.shared.counters.late_results, 1);
+            return None;
+        }
+        Some(Item::Poke(instance, poke))
     }
 
     /// May new messages be taken?
@@ -340,13 +351,13 @@ impl Lane {
                     message.says = Says::Junk(Box::new(letter(&message.delivery, code, &why)));
                     after.next.push(Item::Message(message));
                 }
-                Item::Poke(instance, Poke::Effect { lease, outcome }) if alone => {
+                Item::Poke(instance, Poke::Effect { lease, outcome, .. }) if alone => {
                     tracing::error!(%instance, "the result of a side effect can't be stored: {reason}");
                     let reason = "the answer can't be stored; see the worker's log".to_owned();
                     let unstorable = matches!(outcome, EffectOutcome::NoAnswer { .. });
                     if !unstorable {
                         let outcome = EffectOutcome::NoAnswer { reason };
-                        after.next.push(Item::Poke(instance, Poke::Effect { lease, outcome }));
+                        after.next.push(Item::Poke(instance, Poke::Effect { lease, begun: None, outcome }));
                     }
                 }
                 Item::Poke(instance, poke) if alone => {

@@ -163,7 +163,7 @@ impl Recovery {
                 None => {
                     let reason = "the request can't be made again from the snapshot; is a secret gone?".to_owned();
                     let outcome = EffectOutcome::NoAnswer { reason };
-                    self.shared.pokes.put(lease.instance, Poke::Effect { lease, outcome }).await;
+                    self.shared.pokes.put(lease.instance, Poke::Effect { lease, begun: None, outcome }).await;
                 }
             }
         }

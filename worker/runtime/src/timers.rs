@@ -3,11 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use flagstop_schemas::Hash16;
+use flagstop_schemas::{Hash16, InstanceId};
+use flagstop_store::port::DueTimer;
 use tokio_util::sync::CancellationToken;
 
 use crate::effects::Effects;
 use crate::intake::{Poke, Shared};
+
+/// What stands for a timer that its instance refused. A later one in the same slot is another.
+pub(crate) fn refusal(instance: InstanceId, slot: i64, due_us: i64) -> (InstanceId, i64, Hash16) {
+    (instance, slot, Hash16::of("timer", &[&due_us.to_be_bytes()]))
+}
 
 /// Looks for due timers until `stop`.
 pub(crate) async fn run(shared: Arc<Shared>, effects: Arc<Effects>, stop: CancellationToken) {
@@ -22,8 +28,9 @@ pub(crate) async fn run(shared: Arc<Shared>, effects: Arc<Effects>, stop: Cancel
                     for timer in due {
                         // A timer that is poked twice, because its transition is not committed yet, changes nothing the
                         // second time.
-                        if !shared.refused.knows(&(timer.instance, timer.slot, Hash16::of("timer", &[]))) {
-                            shared.pokes.put(timer.instance, Poke::Timer { slot: timer.slot }).await;
+                        let DueTimer { due_us, instance, slot } = timer;
+                        if !shared.refused.knows(&refusal(instance, slot, due_us)) {
+                            shared.pokes.put(instance, Poke::Timer { slot, due_us }).await;
                         }
                     }
                 }

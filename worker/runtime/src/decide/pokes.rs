@@ -10,6 +10,7 @@ use super::{Decided, Decider};
 use crate::counters::add;
 use crate::intake::Poke;
 use crate::letters::inner_letter;
+use crate::timers::refusal;
 use crate::work::Refused;
 
 impl Decider<'_> {
@@ -17,7 +18,7 @@ impl Decider<'_> {
         if !self.works.contains_key(&instance) {
             let refused = &self.ground.shared.refused;
             match poke {
-                Poke::Timer { slot } => refused.remember((instance, *slot, Hash16::of("timer", &[]))),
+                Poke::Timer { slot, due_us } => refused.remember(refusal(instance, *slot, *due_us)),
                 Poke::Meeting(meeting) => refused.remember((instance, meeting.slot, meeting.parked)),
                 Poke::Schedule(due) => return self.due_schedule(index, instance, due),
                 Poke::Drain | Poke::Effect { .. } => {}
@@ -27,18 +28,18 @@ impl Decider<'_> {
         }
         let applied = match poke {
             Poke::Drain => !self.works[&instance].group.mail.is_empty(),
-            Poke::Timer { slot } => {
+            Poke::Timer { slot, due_us } => {
                 // A late copy must not fire a newer timer of the same slot.
                 let now_us = self.ground.env.now_us;
-                let is_due = |timer: &Timer| timer.slot == *slot && timer.due_us <= now_us;
+                let is_due = |timer: &Timer| *timer == Timer { due_us: *due_us, slot: *slot } && *due_us <= now_us;
                 let due = self.works[&instance].projection().timers.iter().any(is_due);
                 let applied = due && self.poked(instance, Stimulus::Timer { slot: *slot }, "a timer");
                 if !applied {
-                    self.ground.shared.refused.remember((instance, *slot, Hash16::of("timer", &[])));
+                    self.ground.shared.refused.remember(refusal(instance, *slot, *due_us));
                 }
                 applied
             }
-            Poke::Effect { lease, outcome } => {
+            Poke::Effect { lease, outcome, .. } => {
                 let stimulus = Stimulus::Effect { slot: lease.slot, outcome: outcome.clone() };
                 let applied = self.poked(instance, stimulus, "the result of a side effect");
                 match self.works.get_mut(&instance) {
