@@ -78,7 +78,9 @@ impl Scene {
     async fn instance(&self, id: InstanceId) -> Instance {
         let summary = self.store.instance(id).await.unwrap().unwrap();
         let (_, plan) = self.plans.iter().find(|(number, _)| *number == summary.definition).unwrap();
-        Instance::decode(plan, &summary.state).unwrap()
+        let values = self.store.large_values(id).await.unwrap();
+        let mut find = |hash| values.iter().find(|value| value.hash == hash).map(|value| value.bytes.clone());
+        Instance::decode_split(plan, &summary.state, &mut find).unwrap()
     }
 
     async fn output(&self, id: InstanceId) -> Value {
@@ -361,6 +363,42 @@ async fn d17_an_open_set_goes_on_under_the_version_that_opened_it() {
     assert_eq!(scene.output(started("b1", "trio")).await, json!({ "version": "1.0.0", "all": 2 }));
     assert_eq!(scene.output(started("c2", "trio")).await, json!({ "version": "2.0.0", "all": 3 }));
     assert_eq!(scene.all().await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn d19_a_loop_over_a_large_value_does_not_write_it_again() {
+    let hr = Hr::start().await;
+    let calls = 20;
+    let loops = format!(
+        r"
+document: {{ dsl: '1.0.3', namespace: t, name: loops, version: '1.0.0' }}
+schedule: {{ on: {{ one: {{ with: {{ type: t.start }} }} }}, read: data }}
+do:
+  - each:
+      for: {{ each: n, in: '[range({calls})]' }}
+      do:
+        - ask: {{ call: http, with: {{ method: post, endpoint: '{}/x', body: {{ id: a }} }}, output: {{ as: '$input' }} }}
+  - end: {{ set: {{ bytes: '${{ .[0].text | length }}' }} }}
+",
+        hr.url
+    );
+    let scene = Scene::new(&[&loops]).await;
+    let (_worker, bus) = scene.worker(Options::default()).await;
+    let text = "x".repeat(900_000);
+    bus.deliver_event(&event("s", "t.start", &json!({ "text": text })));
+    let id = started("s", "loops");
+    hr.hang(true);
+    eventually("a call is in flight", async || !hr.asked().is_empty()).await;
+    let summary = scene.store.instance(id).await.unwrap().unwrap();
+    assert!(summary.state.len() < 50_000, "the snapshot holds what should be beside it: {}", summary.state.len());
+    let stored = scene.store.large_values(id).await.unwrap();
+    hr.hang(false);
+    assert_eq!(scene.output(id).await, json!({ "bytes": 900_000 }));
+    assert!(hr.asked().len() >= calls);
+    let still = scene.store.large_values(id).await.unwrap();
+    assert!(stored.iter().any(|value| still.contains(value)), "the same rows");
+    let journal: usize = scene.store.history(id).await.unwrap().iter().map(|row| row.events.len()).sum();
+    assert!(journal < 20 * text.len() / 10, "nor does the journal repeat it: {journal} bytes");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -226,7 +226,8 @@ impl Decider<'_> {
             self.decision.groups.push(Decided { items, kept, ..Decided::alone(group) });
         }
         let live = self.works.into_values().filter(|work| !work.is_idle());
-        self.decision.groups.extend(live.map(Work::fold));
+        let limits = &self.ground.shared.options.engine;
+        self.decision.groups.extend(live.map(|work| work.fold(limits)));
         self.decision
     }
 }

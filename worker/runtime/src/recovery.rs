@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use flagstop_engine::Instance;
 use flagstop_engine::api::{EffectOutcome, Env};
 use flagstop_schemas::{Hash16, InstanceId};
 use flagstop_store::port::LoadRequest;
@@ -16,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::effects::Effects;
 use crate::intake::{Poke, Shared, local_us};
+use crate::work;
 
 /// Why an expired parked event is a dead letter (promise 5).
 const EXPIRED: (&str, &str) = (
@@ -151,7 +151,7 @@ impl Recovery {
         for lease in leases {
             let Some(row) = rows.get(&lease.instance) else { continue };
             let Some(deployed) = catalogue.by_number(row.definition) else { continue };
-            let instance = match Instance::decode(&deployed.plan, &row.state) {
+            let instance = match work::read(row, deployed) {
                 Ok(instance) => instance,
                 Err(why) => {
                     tracing::error!(instance = %row.id, "its effect can't be driven by this build: {why}");

@@ -1,15 +1,16 @@
 //! One instance's part of a batch: everything that happens to it is folded in memory into one group, one revision and
 //! one journal row (PROTOCOL D2).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use flagstop_engine::api::{Bookmark, ChildStart, Effect, Env, Phase, Projection, Rejected, Stimulus};
-use flagstop_engine::{Instance, SnapshotError, apply};
-use flagstop_schemas::{Entry, Header, InstanceId, journal};
+use flagstop_engine::{Instance, Limits, SnapshotError, apply};
+use flagstop_schemas::{Entry, Hash16, Header, InstanceId, journal};
 use flagstop_store::port::{Group, InstanceWrite};
-use flagstop_store::rows::{BookmarkRow, Diff, EffectRow, InstanceRow, NewMail, Parent, TimerRow};
+use flagstop_store::rows::{BookmarkRow, Diff, EffectRow, InstanceRow, LargeValue, NewMail, Parent, TimerRow};
 
 use crate::catalogue::Deployed;
 use crate::codec::{ChildEnd, Mail};
@@ -34,6 +35,8 @@ pub(crate) struct Work {
     before: Projection,
     now: Projection,
     /// Its bookmarks, also while it is suspended: their rows stay, so that an event finds it and is kept for it.
+    /// Large values that are stored.
+    stored: Vec<Hash16>,
     waits_before: Vec<Bookmark>,
     waits: Vec<Bookmark>,
     was: Phase,
@@ -65,8 +68,9 @@ impl Work {
 
     /// The instance of a row.
     pub(crate) fn open(row: &InstanceRow, deployed: Arc<Deployed>) -> Result<Self, SnapshotError> {
-        let instance = Instance::decode(&deployed.plan, &row.state)?;
-        Ok(Self::over(row.id, deployed, row.revision, row.parent, instance))
+        let instance = read(row, &deployed)?;
+        let stored = row.values.iter().map(|value| value.hash).collect();
+        Ok(Self { stored, ..Self::over(row.id, deployed, row.revision, row.parent, instance) })
     }
 
     fn over(
@@ -86,6 +90,7 @@ impl Work {
             parent,
             now: before.clone(),
             before,
+            stored: Vec::new(),
             waits_before: waits.clone(),
             waits,
             was: instance.phase(),
@@ -153,7 +158,7 @@ impl Work {
     }
 
     /// Makes the group that the store commits.
-    pub(crate) fn fold(mut self) -> Decided {
+    pub(crate) fn fold(mut self, limits: &Limits) -> Decided {
         let mut bookmarked = Vec::new();
         let mut kept = std::mem::take(&mut self.kept);
         if self.transitions > 0 {
@@ -175,6 +180,12 @@ impl Work {
                 kept.push(self.id);
             }
             let header = header(&self.instance);
+            let snapshot = self.instance.encode_split(limits.large_value_bytes);
+            let kept_values: BTreeSet<Hash16> = snapshot.large.iter().map(|value| value.hash).collect();
+            let new_value = |value: flagstop_engine::LargeValue| {
+                let bytes = value.bytes.filter(|_| !self.stored.contains(&value.hash))?;
+                Some(LargeValue { hash: value.hash, bytes })
+            };
             let write = InstanceWrite {
                 revision: self.revision,
                 definition: self.deployed.number,
@@ -182,12 +193,13 @@ impl Work {
                 business_key: header.business_key.clone(),
                 parent: self.parent,
                 ended: phase.has_ended(),
-                state: self.instance.encode(),
+                state: snapshot.bytes,
+                values_in: snapshot.large.into_iter().filter_map(new_value).collect(),
+                values_out: self.stored.iter().copied().filter(|hash| !kept_values.contains(hash)).collect(),
                 bookmarks,
                 timers,
                 effects,
                 events: journal::encode(&header, &self.entries),
-                ..InstanceWrite::default()
             };
             self.group.instance = Some((self.id, write));
             if let Some(Parent { instance, slot: Some(slot) }) = self.parent
@@ -215,6 +227,12 @@ impl Work {
             born: self.revision == 0,
         }
     }
+}
+
+/// The instance of a row, with its large values.
+pub(crate) fn read(row: &InstanceRow, deployed: &Deployed) -> Result<Instance, SnapshotError> {
+    let values: HashMap<Hash16, &Bytes> = row.values.iter().map(|value| (value.hash, &value.bytes)).collect();
+    Instance::decode_split(&deployed.plan, &row.state, &mut |hash| values.get(&hash).copied().cloned())
 }
 
 /// A child as it is inserted with its parent: there, and not started.

@@ -48,7 +48,10 @@ impl List {
         }
         let mut definitions = Definitions::load(store).await?;
         let summaries = store.list_instances(&filter).await?;
-        let records: Vec<_> = summaries.into_iter().map(|summary| definitions.record(summary)).collect();
+        let mut records = Vec::with_capacity(summaries.len());
+        for summary in summaries {
+            records.push(definitions.record(store, summary).await?);
+        }
         Ok(match output {
             Output::Json => Value::Array(records.iter().map(|record| record.json()).collect()).to_string(),
             Output::Table => {

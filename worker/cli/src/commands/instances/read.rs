@@ -53,21 +53,24 @@ impl Definitions {
         Ok(Self { rows: rows.into_iter().map(|row| (row.number, row)).collect(), plans: HashMap::new() })
     }
 
-    /// Reads an instance's snapshot.
-    pub fn record(&mut self, summary: InstanceSummary) -> Record {
+    /// Reads an instance's snapshot, with the large values that it refers to.
+    pub async fn record(&mut self, store: &Arc<dyn Store>, summary: InstanceSummary) -> Result<Record, Failure> {
         let number = summary.definition;
         let reference = match self.rows.get(&number) {
             Some(row) => [row.namespace.clone(), row.name.clone(), row.version.clone()],
             None => ["?", "?", "?"].map(str::to_owned),
         };
         let plan = self.plan(number);
-        let read = |plan: &Arc<Plan>| Instance::decode(plan, &summary.state).ok();
+        let refers = Instance::large_values(&summary.state).is_ok_and(|large| !large.is_empty());
+        let values = if refers { store.large_values(summary.id).await? } else { Vec::new() };
+        let mut find = |hash| values.iter().find(|value| value.hash == hash).map(|value| value.bytes.clone());
+        let read = |plan: &Arc<Plan>| Instance::decode_split(plan, &summary.state, &mut find).ok();
         let instance = plan.as_ref().and_then(read);
         let waiting = match (&plan, &instance) {
             (Some(plan), Some(instance)) => instance.waiting(plan),
             _ => Vec::new(),
         };
-        Record { summary, reference, instance, waiting }
+        Ok(Record { summary, reference, instance, waiting })
     }
 
     fn plan(&mut self, number: DefinitionNumber) -> Option<Arc<Plan>> {
@@ -146,7 +149,7 @@ pub async fn find(store: &Arc<dyn Store>, text: &str) -> Result<Record, Failure>
             first
         }
     };
-    summary.map(|summary| definitions.record(summary)).ok_or_else(|| unknown(text))
+    definitions.record(store, summary.ok_or_else(|| unknown(text))?).await
 }
 
 /// There is no such instance.

@@ -87,7 +87,7 @@ pub async fn why_all(store_url: &str, file: Option<&std::path::Path>) -> Result<
     let mut definitions = Definitions::load(&store).await?;
     let mut lines = Vec::new();
     for summary in store.list_instances(&filter).await? {
-        let record = definitions.record(summary);
+        let record = definitions.record(&store, summary).await?;
         let waits: Vec<String> = record.waiting.iter().map(waiting_text).collect();
         lines.push(tame(&format!("{} waits for {}", subject(&record), waits.join(" and "))));
     }
