@@ -28,6 +28,10 @@ Exit codes: 0 done · 1 faulted or a check failed · 2 invalid definition, input
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run one instance of a workflow in this process and print its output
+    Run(commands::run::Run),
+    /// Run test files: virtual time, mocked calls, scripted events
+    Test(commands::test::Test),
     /// Run a folder of workflows here and now: database, bus and worker in one process, events on the screen
     Dev(commands::dev::Dev),
     /// Run a worker: any number of them share one store and one bus

@@ -3,12 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use flagstop_effects::resources::{self, Network, Place, Sources};
-use flagstop_engine::{Bundle, Diagnostics, Limits, Plan, Severity};
+use flagstop_engine::diagnostic::Part;
+use flagstop_engine::{Bundle, Diagnostic, Diagnostics, Limits, Plan, Severity};
 use serde_json::{Value, json};
 
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
+use crate::globs;
 use crate::node;
+use crate::term::{Paint, Style};
 
 /// Endings of files that may hold a definition.
 const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
@@ -30,13 +33,32 @@ pub struct Checked {
     pub diagnostics: Diagnostics,
 }
 
-/// Reads and compiles; a directory stands for the definitions in it.
+/// Reads and compiles; a directory stands for the definitions in it, a pattern for the files that it fits.
 pub fn check(paths: &[PathBuf]) -> Result<Vec<Checked>, Failure> {
     let mut files = Vec::new();
     for path in paths {
-        match path.is_dir() {
-            true => files.extend(in_folder(path)?),
-            false => files.push(path.clone()),
+        if path.is_dir() {
+            let found = in_folder(path)?;
+            if found.is_empty() {
+                let what = format!("there is no definition in {}", path.display());
+                let hint = "name a definition, the folder that holds some, or a pattern like 'folder/**/*.yaml'";
+                return Err(Failure::new(Exit::Invalid, "FS-FILE", what, hint));
+            }
+            files.extend(found);
+        } else if !path.exists() && globs::is_pattern(path) {
+            let found: Vec<PathBuf> = globs::expand(path).into_iter().filter(|found| is_definition(found)).collect();
+            if found.is_empty() {
+                let what = format!("no definition fits {}", path.display());
+                return Err(Failure::new(
+                    Exit::Invalid,
+                    "FS-FILE",
+                    what,
+                    "`*` stands for a part of a name, `**` for folders",
+                ));
+            }
+            files.extend(found);
+        } else {
+            files.push(path.clone());
         }
     }
     files.into_iter().map(one).collect()
@@ -70,6 +92,13 @@ pub async fn check_whole(paths: &[PathBuf], config: &Config, catalog: Option<&st
     Ok(whole)
 }
 
+/// By its name: a test file is none.
+fn is_definition(path: &Path) -> bool {
+    let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
+    let is_test = path.file_stem().and_then(|s| s.to_str()).is_some_and(|stem| stem.ends_with(".test"));
+    ENDINGS.contains(&ending) && !is_test && path.is_file()
+}
+
 fn one(path: PathBuf) -> Result<Checked, Failure> {
     let source = std::fs::read(&path).map_err(|error| unreadable(&path, &error))?;
     let (plan, diagnostics) = match Plan::compile(&source, &Limits::default()) {
@@ -87,9 +116,7 @@ pub fn in_folder(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(|error| unreadable(folder, &error))? {
         let path = entry.map_err(|error| unreadable(folder, &error))?.path();
-        let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
-        let is_test = path.file_stem().and_then(|s| s.to_str()).is_some_and(|stem| stem.ends_with(".test"));
-        if !ENDINGS.contains(&ending) || is_test || !path.is_file() {
+        if !is_definition(&path) {
             continue;
         }
         let source = std::fs::read(&path).map_err(|error| unreadable(&path, &error))?;
@@ -110,7 +137,7 @@ fn looks_like_a_definition(text: &str) -> bool {
 pub fn print(checked: &[Checked]) -> bool {
     for file in checked {
         let text = String::from_utf8_lossy(&file.source);
-        eprint!("{}", file.diagnostics.render(&file.path.display().to_string(), &text));
+        eprint!("{}", render(&file.diagnostics, &file.path.display().to_string(), &text, Paint::stderr()));
         for lack in &file.lacks {
             eprintln!("{}: {lack}", file.path.display());
         }
@@ -118,25 +145,46 @@ pub fn print(checked: &[Checked]) -> bool {
     checked.iter().all(|file| file.plan.is_some() && file.lacks.is_empty())
 }
 
+/// The diagnostics of one file for people.
+pub fn render(diagnostics: &Diagnostics, file: &str, text: &str, paint: Paint) -> String {
+    diagnostics.render_with(file, text, &|part, shown| {
+        let style = match part {
+            Part::Place => Style::Name,
+            Part::Error | Part::Caret => Style::Bad,
+            Part::Warning => Style::Wait,
+            Part::Hint => Style::Hint,
+        };
+        paint.on(style, shown)
+    })
+}
+
 /// The files with their diagnostics, for programs.
 pub fn json(checked: &[Checked]) -> Value {
     let file = |file: &Checked| {
         let shown = file.path.display().to_string();
-        let diagnostics = file.diagnostics.clone().sorted();
-        let diagnostics = diagnostics.iter().map(|d| {
-            json!({
-                "code": d.code,
-                "severity": match d.severity { Severity::Error => "error", Severity::Warning => "warning" },
-                "file": shown,
-                "line": d.span.line.max(1),
-                "column": d.span.column.max(1),
-                "message": d.message,
-                "hint": d.hint,
-            })
-        });
-        json!({ "file": shown, "valid": file.plan.is_some(), "diagnostics": diagnostics.collect::<Vec<_>>() })
+        json!({
+            "file": shown,
+            "valid": file.plan.is_some(),
+            "diagnostics": diagnostics_json(&file.diagnostics, &shown),
+        })
     };
     checked.iter().map(file).collect()
+}
+
+/// The diagnostics of one file, for programs.
+pub fn diagnostics_json(diagnostics: &Diagnostics, file: &str) -> Vec<Value> {
+    let diagnostic = |d: Diagnostic| {
+        json!({
+            "code": d.code,
+            "severity": match d.severity { Severity::Error => "error", Severity::Warning => "warning" },
+            "file": file,
+            "line": d.span.line.max(1),
+            "column": d.span.column.max(1),
+            "message": d.message,
+            "hint": d.hint,
+        })
+    };
+    diagnostics.clone().sorted().into_iter().map(diagnostic).collect()
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Failure {

@@ -19,6 +19,8 @@ pub enum Exit {
     Invalid = 2,
     /// Stopped before its end.
     Stopped = 3,
+    /// The instance was cancelled.
+    Cancelled = 4,
     /// Store or bus not reachable.
     Unreachable = 5,
     /// No such instance, definition or letter.

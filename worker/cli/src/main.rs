@@ -9,6 +9,7 @@ mod definitions;
 mod demo;
 mod events;
 mod exit;
+mod globs;
 mod http;
 mod live;
 mod node;
@@ -56,13 +57,15 @@ fn run(cli: Cli) -> Result<(), Failure> {
     let config = cli.config.as_deref();
     let result = runtime.block_on(async {
         match cli.command {
+            Command::Run(command) => command.run(config).await,
+            Command::Test(command) => command.run(),
             Command::Dev(command) => command.run(config).await,
             Command::Worker(command) => command.run(config).await,
             Command::Migrate(command) => command.run(config).await,
             Command::Deploy(command) => command.run(config).await,
             Command::Publish(command) => command.run(config).await,
             Command::Instances(command) => command.run(config).await,
-            Command::Validate(command) => command.run(),
+            Command::Validate(command) => command.run(config).await,
             Command::Bench(command) => command.run(config).await,
         }
     });

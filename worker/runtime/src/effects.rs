@@ -222,7 +222,9 @@ pub fn http(options: &Options) -> Result<(Http, Client), String> {
     Ok((Http::new(clock, HttpOptions { seed: rand::random(), ..HttpOptions::default() }), client))
 }
 
-fn processes(options: &Options) -> Processes {
+/// What runs programs, as the options allow it.
+#[must_use]
+pub fn processes(options: &Options) -> Processes {
     if !options.processes {
         return Processes::Disabled;
     }

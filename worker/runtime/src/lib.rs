@@ -33,7 +33,7 @@ mod worker;
 
 pub use catalogue::{bundled_row, definition_row};
 pub use counters::WorkerCounters;
-pub use effects::http;
+pub use effects::{http, processes};
 pub use options::Options;
 pub use orders::{Order, tell};
 pub use secrets::Secrets;

@@ -25,12 +25,6 @@ impl Secrets {
         Self::default()
     }
 
-    /// Them all, for an engine of one's own.
-    #[must_use]
-    pub fn into_values(self) -> BTreeMap<String, Value> {
-        self.by_name
-    }
-
     /// The secrets by name.
     #[must_use]
     pub fn by_name(&self) -> &BTreeMap<String, Value> {

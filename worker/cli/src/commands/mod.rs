@@ -6,5 +6,7 @@ pub mod dev;
 pub mod instances;
 pub mod migrate;
 pub mod publish;
+pub mod run;
+pub mod test;
 pub mod validate;
 pub mod worker;

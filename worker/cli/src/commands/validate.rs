@@ -1,22 +1,26 @@
 //! `flagstop validate`: every mistake of every file.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use flagstop_engine::Severity;
 use serde_json::json;
 
 use crate::args::Output;
+use crate::config::{Config, Flags};
 use crate::definitions;
 use crate::exit::{Exit, Failure};
 use crate::term::print_line;
 
-/// Checks definitions offline: the language, the expressions, the references, the targets. Exits 2 when one is wrong.
+/// Checks definitions, offline unless told otherwise: the language, the expressions, the references, the targets. Exits 2 when one is wrong.
 #[derive(Debug, Args)]
 pub struct Validate {
-    /// Definition files, or folders of them
+    /// Definition files, folders of them, or patterns such as 'flows/**/*.yaml'
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
+    /// Fetch the documents that the definitions name (schemas, API descriptions, functions) and check these too
+    #[arg(long)]
+    online: bool,
     /// How the result is shown
     #[arg(long, value_enum, default_value_t = Output::Table)]
     output: Output,
@@ -27,8 +31,14 @@ pub struct Validate {
 
 impl Validate {
     /// Runs it.
-    pub fn run(self) -> Result<(), Failure> {
-        let checked = definitions::check(&self.files)?;
+    pub async fn run(self, file: Option<&Path>) -> Result<(), Failure> {
+        let checked = match self.online {
+            true => {
+                let config = Config::load(&Flags { file, ..Flags::default() })?;
+                definitions::check_whole(&self.files, &config, None).await?
+            }
+            false => definitions::check(&self.files)?,
+        };
         let valid = match self.output {
             Output::Table => definitions::print(&checked),
             Output::Json => {

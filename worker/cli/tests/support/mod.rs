@@ -61,11 +61,21 @@ impl Folder {
     }
 
     pub fn flagstop_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Outcome {
-        let output = self.command(arguments).envs(variables.iter().copied()).stdin(Stdio::null()).output().unwrap();
-        Outcome {
-            code: output.status.code(),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
+        let mut command = self.command(arguments);
+        command.envs(variables.iter().copied()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Outcome::of(command.spawn().unwrap())
+    }
+
+    /// Starts it; its output is kept for [`Outcome::of`].
+    pub fn spawn(&self, arguments: &[&str], input: Stdio) -> Child {
+        let mut command = self.command(arguments);
+        command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// Waits until a file holds this text.
+    pub fn until(&self, name: &str, text: &str) {
+        while !std::fs::read_to_string(self.file(name)).is_ok_and(|found| found.contains(text)) {
+            std::thread::sleep(std::time::Duration::from_millis(5));
         }
     }
 
@@ -101,6 +111,16 @@ impl Drop for Folder {
 }
 
 impl Outcome {
+    /// Waits for the end.
+    pub fn of(child: Child) -> Self {
+        let output = child.wait_with_output().unwrap();
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
     /// Fails the test with everything that was said, unless the code is this one.
     #[track_caller]
     pub fn exits(self, code: i32) -> Self {

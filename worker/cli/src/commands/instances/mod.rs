@@ -18,7 +18,7 @@ use crate::exit::Failure;
 use crate::node;
 use crate::term::print_line;
 
-pub use why::why_all;
+pub use why::{wait_json, wait_sentence, why_all};
 
 /// Reads the store; needs no bus. Orders to an instance go into its mailbox, where a worker finds them.
 #[derive(Debug, Args)]

@@ -65,7 +65,7 @@ fn paragraph(record: &Record, waits: &[(&WaitReason, Vec<Parked>)]) -> String {
         (true, status) => format!("is {status}."),
     });
     for (wait, parked) in waits {
-        text.push_str(&format!(" {}", sentence(wait)));
+        text.push_str(&format!(" {}", wait_sentence(wait)));
         if wait.kind == "event" {
             text.push_str(&parked_text(parked));
         }
@@ -100,7 +100,8 @@ fn subject(record: &Record) -> String {
     format!("{} {}{key}", record.definition(), record.summary.id)
 }
 
-fn sentence(wait: &WaitReason) -> String {
+/// A wait for people, as a sentence.
+pub fn wait_sentence(wait: &WaitReason) -> String {
     let since = format!("since {} ({})", rfc3339(wait.since_us), distance(wait.since_us, now_us()));
     let until = match wait.until_us {
         Some(until) => format!("until {} at the latest", rfc3339(until)),
@@ -153,7 +154,8 @@ fn parked_text(parked: &[Parked]) -> String {
     tame(&format!("{text}."))
 }
 
-fn wait_json(wait: &WaitReason) -> Value {
+/// A wait for programs.
+pub fn wait_json(wait: &WaitReason) -> Value {
     let keys = wait.correlate.iter().map(|(name, text)| {
         let value: Value = serde_json::from_str(text).unwrap_or_else(|_| text.clone().into());
         (name.clone(), value)
