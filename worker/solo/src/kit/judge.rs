@@ -252,7 +252,7 @@ impl Judge<'_> {
                 let message = format!("there are {} instances, not {count}", found.len());
                 self.fail("instances", message, number(*count), number(found.len() as u64));
             }
-            Instances::List(wanted) => self.list("instances", wanted, &found, |pattern, actual| named(pattern, actual)),
+            Instances::List(wanted) => self.list("instances", wanted, &found, named),
         }
     }
 }

@@ -48,9 +48,8 @@ pub fn passes(workflow: &str, cases: &str) {
 
 #[track_caller]
 pub fn all_pass(report: &FileReport) {
-    for invalid in &report.invalid {
-        panic!("{}", invalid.diagnostics.render(&invalid.file, &invalid.text));
-    }
+    let mistakes = report.invalid.iter().map(|it| it.diagnostics.render(&it.file, &it.text));
+    assert!(report.is_valid(), "{}", mistakes.collect::<String>());
     assert!(!report.cases.is_empty());
     for case in &report.cases {
         assert!(case.has_passed(), "{} ({:?}): {:#?}\n{:#?}", case.name, case.kill, case.failures, case.log);
