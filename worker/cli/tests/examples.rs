@@ -19,7 +19,8 @@ fn played(name: &str) -> String {
     let dir = root().join("examples").join(name).display().to_string();
     let shown = Folder::new().flagstop(&["dev", &dir]).exits(0);
     assert!(!shown.stdout.contains("workflow faulted"), "{}", shown.stdout);
-    shown.stdout
+    // Columns are padded for people.
+    shown.stdout.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ") + "\n").collect()
 }
 
 #[track_caller]

@@ -148,9 +148,17 @@ fn why_tells_what_is_awaited_and_what_came_instead() {
     publish(&folder, &served, "com.example.employee.hired", "t-1", HIRED);
     let id = served.until(WAITS).last().unwrap()["subject"].as_str().unwrap().to_owned();
     publish(&folder, &served, "com.example.background-check.completed", "c-1", &checked("e-8"));
+    let short = &id[..8];
+    // Accepted means durable on the bus; the worker takes it a moment later.
+    let is_kept = || folder.flagstop(&["instances", "why", short, "--store", &store]).exits(0).stdout.contains("c-1");
+    for _ in 0..100 {
+        if is_kept() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
     served.stop();
 
-    let short = &id[..8];
     let text = folder.flagstop(&["instances", "why", short, "--store", &store]).exits(0).stdout;
     for part in [
         "hr/onboarding 1.0.0",

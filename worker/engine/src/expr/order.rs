@@ -7,7 +7,7 @@ use crate::value::Value;
 use jaq_core::ValR;
 use std::cmp::Ordering;
 
-fn items<'v>(v: &'v V, refused: impl FnOnce() -> Error) -> Result<&'v [Value], Error> {
+fn items(v: &V, refused: impl FnOnce() -> Error) -> Result<&[Value], Error> {
     match &v.v {
         Value::Arr(items) => {
             meter::charge(items.len());
@@ -24,8 +24,10 @@ pub(super) fn sort(v: &V) -> ValR<V> {
     Ok(V::array(sorted.into_iter().map(|item| v.child(item.clone()))))
 }
 
-/// Positions of the items, ordered by their keys.
-fn order<'v>(v: &'v V, keys: &'v V) -> Result<(&'v [Value], &'v [Value], Vec<usize>), Error> {
+/// Items, their keys, and positions in the order of the keys.
+type Ordered<'v> = (&'v [Value], &'v [Value], Vec<usize>);
+
+fn order<'v>(v: &'v V, keys: &'v V) -> Result<Ordered<'v>, Error> {
     let refused = || {
         let (v, keys) = (v.described(), keys.described());
         Error::str(format_args!("{v} and {keys} cannot be sorted, as they are not both arrays"))

@@ -6,7 +6,7 @@
 use jaq_core::load::lex::StrPart;
 use jaq_core::load::parse::{BinaryOp, Def, Pattern, Term};
 use jaq_core::path::{Opt, Part, Path};
-use std::ops::{BitAnd, BitOr};
+use std::ops::BitAnd;
 
 /// Names that no text can hold, for results that are kept.
 const KEPT: [&str; 8] = ["$!0", "$!1", "$!2", "$!3", "$!4", "$!5", "$!6", "$!7"];
@@ -30,19 +30,11 @@ impl Count {
     const ANY: Self = Self { none: true, many: true };
 }
 
-/// Both, one inside the other.
+/// Both, one inside the other; for one of the two, whichever it is, the same holds.
 impl BitAnd for Count {
     type Output = Self;
     fn bitand(self, other: Self) -> Self {
         Self { none: self.none || other.none, many: self.many || other.many }
-    }
-}
-
-/// Either.
-impl BitOr for Count {
-    type Output = Self;
-    fn bitor(self, other: Self) -> Self {
-        self & other
     }
 }
 
@@ -150,11 +142,7 @@ impl<'s> Rewrite<'s> {
         for_each_child(term, &mut |child| self.term(child));
         match term {
             Term::BinOp(_, BinaryOp::Math(_) | BinaryOp::Cmp(_), _) => self.operation(term),
-            Term::BinOp(path, op, _) if is_assignment(op) => {
-                if self.needs_paths(path) {
-                    assignment(term);
-                }
-            }
+            Term::BinOp(path, op, _) if is_assignment(op) && self.needs_paths(path) => assignment(term),
             Term::Str(_, parts) if parts.len() > 1 => self.text(term),
             Term::Call(name, arguments) if arguments.len() > 1 && MATHEMATICAL.contains(name) => self.call(term),
             // Not to run for ever with a step of 0.
@@ -230,7 +218,7 @@ impl<'s> Rewrite<'s> {
             Term::Fold(..) => Count::ANY,
             Term::TryCatch(inner, handler) => {
                 let handled = handler.as_ref().map_or(Count { none: true, many: false }, |handler| self.count(handler));
-                self.count(inner) | handled
+                self.count(inner) & handled
             }
             Term::IfThenElse(branches, otherwise) => {
                 let each = branches.iter().flat_map(|(condition, then)| [condition, then]);

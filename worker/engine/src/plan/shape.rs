@@ -24,7 +24,6 @@ pub(crate) struct Object {
 /// What stands under a key. Texts and values may be expressions, where nothing else is said.
 #[derive(Debug)]
 pub(crate) enum Shape {
-    Any,
     Text,
     /// Always jq, `${ }` or not.
     Condition,
@@ -90,7 +89,6 @@ impl Compiler<'_> {
         let what = format!("`{key}`");
         match shape {
             Shape::Elsewhere => {}
-            Shape::Any => drop(self.template(node, At::Definition)),
             Shape::Text => {
                 if self.text(node, &what).is_some() {
                     self.template(node, At::Definition);
