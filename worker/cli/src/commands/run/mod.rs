@@ -20,6 +20,8 @@ use uuid::Uuid;
 use crate::args::Output;
 use crate::config::{Config, Flags};
 use crate::definitions;
+use crate::demo::script::{self, Script};
+use crate::demo::services;
 use crate::exit::{Exit, Failure};
 use crate::node;
 use crate::term::{Paint, Style};
@@ -72,7 +74,11 @@ impl Run {
         let limits = Limits::default();
         let processes = flagstop_runtime::processes(&config.worker);
         let effects = effects::Effects::new(node::http(&config)?, processes);
-        let secrets = node::secrets(&config)?.by_name().clone();
+        let mut secrets = node::secrets(&config)?.by_name().clone();
+        if config.secrets.is_none() {
+            let stand_ins = self.stand_ins().await?;
+            secrets.extend(stand_ins.iter().map(|(name, secret)| (name.clone(), value::from_serde(secret))));
+        }
         let plans = self.plans(&config).await?;
         let input = self.input.as_deref().map(|text| inputs::value(text, &limits)).transpose()?;
         let events = Events::open(self.events.as_deref(), &limits)?;
@@ -83,6 +89,24 @@ impl Run {
         let drive = Drive::new(world, events, status::Sink::open(self.status.as_deref())?, effects);
         let end = drive.run(self.timeout).await?;
         ended::tell(&end, self.output)
+    }
+
+    /// As in `dev`: without secrets of the user's, the services that the folder's `demo.yaml` stands in for.
+    async fn stand_ins(&self) -> Result<serde_json::Map<String, serde_json::Value>, Failure> {
+        let folder = self.files.first().and_then(|file| file.parent()).unwrap_or(Path::new("."));
+        // One that can't be read is none of ours: only `dev` needs it to be right.
+        let script = Script::read(folder).ok().flatten().unwrap_or_default();
+        let secrets = services::start(&script.services).await?;
+        if !secrets.is_empty() {
+            let names: Vec<&str> = secrets.keys().map(String::as_str).collect();
+            let note = format!(
+                "{} stands in for {} (give `--secrets` to reach the real services)",
+                folder.join(script::FILE).display(),
+                names.join(", ")
+            );
+            eprintln!("{}", Paint::stderr().on(Style::Dim, &note));
+        }
+        Ok(secrets)
     }
 
     async fn plans(&self, config: &Config) -> Result<Vec<Arc<Plan>>, Failure> {
