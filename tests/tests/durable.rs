@@ -102,7 +102,7 @@ fn start(id: &str, n: u32) -> CloudEvent {
 }
 
 fn go(id: &str, n: u32) -> CloudEvent {
-    event(id, "t.go", &json!({ "n": n }))
+    event(id, "t.go", &json!({ "n": n, "id": id }))
 }
 
 fn command(id: &str, verb: &str, to: InstanceId, data: &Value) -> CloudEvent {
@@ -125,7 +125,7 @@ async fn a_command_moves_its_instance_once_however_often_it_comes() {
     let copy = bus.deliver_event(&command("c1", "suspend", id, &json!({ "reason": "a test" })));
     eventually("the copy is acknowledged", async || bus.acked(copy)).await;
     assert_eq!(scene.phase(id).await, Some(Phase::Waiting));
-    let inner = json!({ "specversion": "1.0", "id": "g", "source": "/tests", "type": "t.go", "data": { "n": 1 } });
+    let inner = json!({ "specversion": "1.0", "id": "g", "source": "/tests", "type": "t.go", "data": { "n": 1, "id": "g" } });
     bus.deliver_event(&command("c3", "resume", id, &json!({ "event": inner })));
     assert_eq!(scene.output(id).await, json!({ "heard": ["g"] }));
     assert_eq!(scene.store.list_dead_letters(0).await.unwrap(), []);
@@ -423,4 +423,109 @@ async fn a_call_that_is_no_longer_wanted_is_given_up() {
     eventually("the second is asked", async || hr.asked().len() == 2).await;
     hr.hang(false);
     scene.becomes(started("s2", "calls"), Phase::Completed).await;
+}
+
+const CHILD: &str = r"
+document: { dsl: '1.0.3', namespace: t, name: child, version: '1.0.0' }
+do:
+  - hear:
+      if: .waits
+      listen: { to: { one: { with: { type: t.go }, correlate: { n: { from: .data.n, expect: '${ .n }' } } } } }
+  - fail:
+      if: '$workflow.input.fails'
+      raise: { error: { type: 'https://example.com/broken', status: 418, title: Broken, detail: by design } }
+  - give: { set: { square: '${ $workflow.input.n * $workflow.input.n }', text: '${ $workflow.input.text }' } }
+";
+
+fn parent(task: &str) -> String {
+    format!(
+        r"
+document: {{ dsl: '1.0.3', namespace: t, name: parent, version: '1.0.0' }}
+schedule: {{ on: {{ one: {{ with: {{ type: t.start }} }} }}, read: data }}
+input: {{ from: '.[0]' }}
+do:
+  - child:
+      {task}
+"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn d10_a_parent_gets_its_childs_output_of_any_size_and_its_fault() {
+    let runs = parent("run: { workflow: { namespace: t, name: child, version: latest } }");
+    let scene = Scene::new(&[CHILD, &runs]).await;
+    let (_worker, bus) = scene.worker(Options::default()).await;
+    let text = "y".repeat(600_000);
+    bus.deliver_event(&event("s1", "t.start", &json!({ "n": 7, "text": text })));
+    bus.deliver_event(&event("s2", "t.start", &json!({ "n": 8, "fails": true })));
+    assert_eq!(scene.output(started("s1", "parent")).await, json!({ "square": 49, "text": text }));
+    scene.becomes(started("s2", "parent"), Phase::Faulted).await;
+    let error = scene.instance(started("s2", "parent")).await.error().unwrap().to_value();
+    let error = value::to_serde(&error);
+    assert_eq!((&error["status"], &error["instance"]), (&json!(418), &json!("/do/0/child")));
+    assert_eq!((&error["type"], &error["detail"]), (&json!("https://example.com/broken"), &json!("by design")));
+    for child in scene.all().await.iter().filter(|it| it.definition == scene.plans[0].0) {
+        assert!(child.parent.is_some());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn d10_a_child_that_cannot_be_started_faults_its_parent_and_one_that_nobody_awaits_is_reported() {
+    let unknown = "run: { workflow: { namespace: t, name: nobody, version: latest } }";
+    let awaits = parent(unknown);
+    let leaves = parent("run: { workflow: { namespace: t, name: nobody, version: latest }, await: false }")
+        .replace("name: parent", "name: leaves");
+    let scene = Scene::new(&[&awaits, &leaves]).await;
+    let (_worker, bus) = scene.worker(Options::default()).await;
+    bus.deliver_event(&event("s", "t.start", &json!({ "n": 1 })));
+    scene.becomes(started("s", "parent"), Phase::Faulted).await;
+    assert_eq!(scene.output(started("s", "leaves")).await, json!({ "n": 1 }), "it goes on with its input");
+    let letters = scene.store.list_dead_letters(0).await.unwrap();
+    assert_eq!(letters.len(), 1, "{letters:?}");
+    assert_eq!(letters[0].code, "FS-CHILD-NOT-STARTED");
+    assert_eq!(letters[0].body, r#"{"n":1}"#);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn d10_cancelling_or_cutting_a_parent_cancels_the_child_that_it_awaits() {
+    let runs = parent("run: { workflow: { namespace: t, name: child, version: latest } }");
+    let cuts = parent(
+        "try: [ { inner: { run: { workflow: { namespace: t, name: child, version: latest } }, timeout: { after: { milliseconds: 300 } } } } ]\n      catch: { retry: { limit: { attempt: { count: 1 } } }, do: [ { end: { set: { cut: true } } } ] }",
+    )
+    .replace("name: parent", "name: cuts");
+    let scene = Scene::new(&[CHILD, &runs, &cuts]).await;
+    let (_worker, bus) = scene.worker(Options::default()).await;
+    bus.deliver_event(&event("s", "t.start", &json!({ "n": 1, "waits": true })));
+    let children = async |of: InstanceId| {
+        let mut all = scene.all().await;
+        all.retain(|it| it.parent == Some(of));
+        all
+    };
+    let (id, cut) = (started("s", "parent"), started("s", "cuts"));
+    assert_eq!(scene.output(cut).await, json!({ "cut": true }));
+    let ended = async || children(cut).await.iter().filter(|it| it.status == Phase::Cancelled as i16).count();
+    eventually("both attempts' children are cancelled", async || ended().await == 2).await;
+
+    eventually("the child waits", async || {
+        children(id).await.first().is_some_and(|child| child.status == Phase::Waiting as i16)
+    })
+    .await;
+    scene.tell(id, Order::Cancel).await;
+    scene.becomes(id, Phase::Cancelled).await;
+    scene.becomes(children(id).await[0].id, Phase::Cancelled).await;
+    assert_eq!(scene.store.list_dead_letters(0).await.unwrap(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn programs_run_where_they_are_enabled_and_fault_where_not() {
+    let shell = parent("run: { shell: { command: 'cat; exit 3' , stdin: '${ .word }' }, return: all }");
+    let scene = Scene::new(&[&shell]).await;
+    let (worker, bus) = scene.worker(Options::default()).await;
+    bus.deliver_event(&event("off", "t.start", &json!({ "word": "hello" })));
+    scene.becomes(started("off", "parent"), Phase::Faulted).await;
+    worker.drain(Duration::from_secs(10)).await;
+    let (_worker, bus) = scene.worker(Options { processes: true, ..Options::default() }).await;
+    bus.deliver_event(&event("on", "t.start", &json!({ "word": "hello" })));
+    let output = scene.output(started("on", "parent")).await;
+    assert_eq!((&output["code"], &output["stdout"]), (&json!(3), &json!("hello")));
 }
