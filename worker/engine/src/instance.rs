@@ -3,7 +3,8 @@
 //! It is plain data: a tree of frames, one per live task run, and what belongs to the run as a whole. Bookmarks,
 //! timers and effects are no second list beside the frames: [`Instance::projection`] computes them from the frames.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use flagstop_schemas::{Hash16, InstanceId};
@@ -12,6 +13,7 @@ use crate::api::{
     Bookmark, ChildOutcome, Effect, EffectOutcome, Env, Phase, Projection, Reference, Timer, Value, WaitReason,
 };
 use crate::machine::answered::Answered;
+use crate::machine::apart::Apart;
 use crate::machine::fault;
 use crate::machine::frame::{Deadline, Frame, Run};
 use crate::machine::frames::Frames;
@@ -49,6 +51,8 @@ pub struct Instance {
     pub(crate) heard: VecDeque<Hash16>,
     /// How many attempts of a task's effect got an answer (D4).
     pub(crate) answered: Answered,
+    /// Effects that nobody awaits and that got no answer yet, by the run that asked.
+    pub(crate) apart: BTreeMap<Run, Arc<Apart>>,
     /// The results that came while it was suspended, by slot, in their order.
     pub(crate) kept: VecDeque<(i64, Kept)>,
     /// Tasks entered since something came from outside.
@@ -104,6 +108,7 @@ impl Instance {
             frames: Frames::default(),
             heard: VecDeque::new(),
             answered: Answered::default(),
+            apart: BTreeMap::new(),
             kept: VecDeque::new(),
             steps_since_wait: 0,
             go_on_at: GoOnAt::Nothing,
@@ -170,7 +175,9 @@ impl Instance {
     #[must_use]
     pub fn projection(&self, plan: &Plan) -> Projection {
         let mut projection = Projection::default();
+        projection.effects.extend(self.apart.keys().flat_map(|run| self.flights_apart(plan, *run)));
         if self.phase.has_ended() {
+            projection.effects.sort_unstable();
             return projection;
         }
         for (look, kind, memory) in self.live(plan) {
@@ -234,7 +241,7 @@ impl Instance {
     #[must_use]
     pub fn effect(&self, plan: &Plan, slot: i64, env: &Env<'_>) -> Option<Effect> {
         let (run, _) = slot_parts(slot)?;
-        let frame = self.frames.get(run).filter(|_| !self.phase.has_ended())?;
+        let frame = self.frame(run).filter(|_| !self.phase.has_ended() || self.apart.contains_key(&run))?;
         let memory = frame.memory()?;
         let task = plan.task(frame.task);
         let look = Look::of_frame(plan, self, frame);
@@ -254,6 +261,9 @@ impl Instance {
 
     /// `<instance>:<pointer>:<run>` (D4).
     pub(crate) fn idempotency_key(&self, plan: &Plan, run: Run) -> String {
+        if let Some(apart) = self.apart.get(&run) {
+            return apart.idempotency_key.clone();
+        }
         let pointer = self.frames.get(run).map_or("", |frame| &plan.task(frame.task).pointer);
         format!("{}:{pointer}:{}", self.id, self.run_key(plan, run))
     }
@@ -297,11 +307,20 @@ impl Instance {
 
     /// `$context` as a run sees it: within a branch that has exported, the branch's own.
     pub(crate) fn context_of(&self, frame: &Frame) -> &Value {
+        // A run that is over, but has asked for something that nobody awaits, keeps what it saw.
+        if let Some(apart) = self.apart.get(&frame.run).filter(|_| self.frames.get(frame.run).is_none()) {
+            return apart.frame.context.as_ref().unwrap_or(&self.context);
+        }
         let branch = match frame.lane {
             Some(_) => self.frames.path(frame.run).find_map(|frame| frame.context.as_ref()),
             None => None,
         };
         branch.unwrap_or(&self.context)
+    }
+
+    /// A run that is live, or that has asked for something that nobody awaits.
+    pub(crate) fn frame(&self, run: Run) -> Option<&Frame> {
+        self.apart.get(&run).map(|apart| &apart.frame).or_else(|| self.frames.get(run))
     }
 
     fn live<'a>(&'a self, plan: &'a Plan) -> impl Iterator<Item = Live<'a>> {
@@ -377,6 +396,11 @@ impl Instance {
         self.kept.iter().for_each(|kept| kept.write(to));
         self.steps_since_wait.write(to);
         self.go_on_at.write(to);
+        // Most have none: their snapshots stay as they were before there were any.
+        if !self.apart.is_empty() {
+            to.number(self.apart.len() as u64);
+            self.apart.values().for_each(|apart| apart.write(to));
+        }
     }
 
     fn read(plan: &Plan, from: &mut Reader<'_>) -> Result<Self, SnapshotError> {
@@ -406,12 +430,18 @@ impl Instance {
             frames: Frames::read(plan, from)?,
             heard: Vec::read(from)?.into(),
             answered: Stored::read(from)?,
+            apart: BTreeMap::new(),
             kept: Vec::read(from)?.into(),
             steps_since_wait: Stored::read(from)?,
             go_on_at: Stored::read(from)?,
             effects_in_flight: 0,
             known: Known::default(),
         };
+        let apart = if from.is_at_end() { 0 } else { from.count()? };
+        for _ in 0..apart {
+            let apart = Apart::read(plan, from)?;
+            instance.apart.insert(apart.frame.run, Arc::new(apart));
+        }
         if !instance.phase.has_ended() {
             let flights = instance.frames.iter().map(|frame| instance.flights(plan, frame.run).effects.len());
             instance.effects_in_flight = flights.sum();

@@ -24,6 +24,8 @@ impl Machine<'_> {
         for run in runs {
             let was = if was_live { self.before.flights(self.plan, run) } else { Projection::default() };
             let is = if is_live { self.instance.flights(self.plan, run) } else { Projection::default() };
+            // What nobody awaits is asked for beside that, and holds nothing up.
+            wanted_effects.extend(self.instance.flights_apart(self.plan, run).into_iter().map(|(slot, _)| slot));
             in_flight = in_flight + is.effects.len() - was.effects.len();
             let is_gone = |slot: &i64| Some(*slot) != answered && !was_kept(slot);
             let gone = was.effects.iter().filter(|effect| !is.effects.contains(effect)).map(|(slot, _)| *slot);
@@ -43,11 +45,12 @@ impl Machine<'_> {
             .into_iter()
             .filter(|(slot, _)| wanted_effects.contains(slot))
             .filter_map(|(slot, request)| {
-                let frame = self.instance.frames.get(slot_parts(slot)?.0)?;
+                let run = slot_parts(slot)?.0;
+                let frame = self.instance.frame(run)?;
                 Some(Effect {
                     slot,
                     pointer: self.plan.task(frame.task).pointer.clone(),
-                    idempotency_key: self.instance.idempotency_key(self.plan, frame.run),
+                    idempotency_key: self.instance.idempotency_key(self.plan, run),
                     request,
                 })
             })

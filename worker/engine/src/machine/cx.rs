@@ -12,7 +12,7 @@ use crate::problem::{Problem, ProblemKind};
 
 /// One run's view of the machine. Other runs can't be changed through it.
 pub(crate) struct Cx<'m, 'a> {
-    machine: &'m mut Machine<'a>,
+    pub(super) machine: &'m mut Machine<'a>,
     run: Run,
 }
 
@@ -21,7 +21,7 @@ impl<'m, 'a> Cx<'m, 'a> {
         Self { machine, run }
     }
 
-    fn frame(&self) -> &Frame {
+    pub(super) fn frame(&self) -> &Frame {
         self.machine.frame(self.run)
     }
 

@@ -115,7 +115,7 @@ impl Frame {
         self.state = State::New;
     }
 
-    pub(super) fn read(plan: &Plan, from: &mut Reader<'_>) -> Result<Self, SnapshotError> {
+    pub(in crate::machine) fn read(plan: &Plan, from: &mut Reader<'_>) -> Result<Self, SnapshotError> {
         let run = from.number()?;
         let task = TaskIndex(u32::read(from)?);
         let kind = plan.get_task(task).map(|task| &task.kind);

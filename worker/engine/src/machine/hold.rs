@@ -67,4 +67,16 @@ impl crate::Instance {
         }
         projection
     }
+
+    /// What one run has asked for that nobody awaits.
+    pub(crate) fn flights_apart(&self, plan: &crate::Plan, run: Run) -> Vec<(i64, String)> {
+        let mut projection = Projection::default();
+        if let Some(apart) = self.apart.get(&run)
+            && let Some(memory) = apart.frame.memory()
+        {
+            let look = Look::of_frame(plan, self, &apart.frame);
+            plan.task(apart.frame.task).kind.project(memory, &look, &mut projection);
+        }
+        projection.effects
+    }
 }

@@ -1,6 +1,7 @@
 //! `apply`: takes an instance from one state to the next.
 
 pub(crate) mod answered;
+pub(crate) mod apart;
 mod conclude;
 pub(crate) mod cx;
 mod extend;
@@ -48,6 +49,12 @@ impl Machine<'_> {
     /// Every stimulus in every phase. A new phase or stimulus does not compile until it is decided here.
     fn take(&mut self, stimulus: Stimulus) -> Result<Option<Work>, Rejected> {
         use Phase::{Cancelled, Completed, Faulted, Pending, Running, Suspended, Waiting};
+        if let Stimulus::Effect { slot, .. } = stimulus
+            && let Some((run, _)) = slot_parts(slot)
+            && self.take_apart(run)
+        {
+            return Ok(None);
+        }
         match (self.instance.phase, stimulus) {
             (Faulted, Stimulus::Retry) => Ok(self.retry()),
             (Cancelled | Faulted | Completed, _) => Err(Rejected::Ended),

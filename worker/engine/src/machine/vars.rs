@@ -180,6 +180,11 @@ impl<'a> Vars<'a> {
             return Some((*local).clone());
         }
         let this = self.frame?;
+        if let Some(apart) = self.instance.apart.get(&this.run)
+            && self.instance.frames.get(this.run).is_none()
+        {
+            return apart.locals.iter().find(|(local, _)| local == name).map(|(_, local)| local.clone());
+        }
         for frame in self.instance.frames.path(this.run) {
             let kind = &self.plan.task(frame.task).kind;
             if let Some(local) = frame.memory().and_then(|memory| kind.local(memory, name)) {

@@ -165,6 +165,10 @@ impl<'a> Reader<'a> {
         (0..self.count()?).map(|_| T::read(self)).collect()
     }
 
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
     /// Everything must have been read.
     pub(crate) fn end(self) -> Result<(), SnapshotError> {
         if self.bytes.is_empty() { Ok(()) } else { Err(SnapshotError::corrupt("it has more bytes than it should")) }

@@ -196,14 +196,63 @@ do:
 }
 
 #[test]
-fn a_program_that_is_not_awaited_leaves_the_tasks_input_as_its_output_however_it_ends() {
+fn a_program_that_is_not_awaited_holds_nothing_up_and_stays_asked_for_until_it_has_ended() {
+    let rest = "
+use: { secrets: [s] }
+do:
+  - loop:
+      for: { each: name, in: '.names' }
+      do:
+        - a:
+            run:
+              shell: { command: 'echo ${ $name } ${ $context } ${ $secrets.s }' }
+              await: false
+              return: code
+            output: { as: '$name' }
+            export: { as: '$name' }
+  - b: { wait: PT1H }
+";
     for outcome in [ended(0, "out", ""), ended(3, "", "bad"), EffectOutcome::NoAnswer { reason: "lost".to_owned() }] {
         both_ways(|kill| {
-            let world = World::new(&one("{ shell: { command: ls }, await: false, return: code }"));
-            let world = world.killed(kill).answers(outcome.clone()).run(json!({ "n": 1 }));
-            assert_eq!(world.output(), json!({ "n": 1 }));
+            let mut world = World::new(rest).killed(kill).secret("s", json!("x"));
+            world.start(json!({ "names": ["one", "two"] }));
+            assert_eq!((world.instance.phase(), world.context()), (Phase::Waiting, json!("two")));
+            assert_eq!(
+                (process(&world, 0).code.as_str(), process(&world, 1).code.as_str()),
+                ("echo 'one'  'x'", "echo 'two' 'one' 'x'")
+            );
+            let slots: Vec<_> = world.requests.iter().map(|effect| effect.slot).collect();
+            world.apply(Stimulus::Effect { slot: slots[1], outcome: outcome.clone() }).unwrap();
+            let timer = world.instance.projection(&world.plan).timers[0].clone();
+            world.now_us = timer.due_us;
+            world.apply(Stimulus::Timer { slot: timer.slot }).unwrap();
+            assert_eq!(world.output(), json!("two"));
+            let effects = |world: &World| world.instance.projection(&world.plan).effects.len();
+            assert_eq!(effects(&world), 1);
+            let told = world.entries.len();
+            world.apply(Stimulus::Effect { slot: slots[0], outcome: outcome.clone() }).unwrap();
+            assert_eq!((effects(&world), world.entries.len(), world.instance.phase()), (0, told, Phase::Completed));
         });
     }
+}
+
+#[test]
+fn a_program_that_is_not_awaited_outlives_a_cancelled_and_a_faulted_instance() {
+    let rest =
+        |end: &str| format!("do: [ {{ a: {{ run: {{ shell: {{ command: ls }}, await: false }} }} }}, {{ b: {end} }} ]");
+    both_ways(|kill| {
+        let mut world = World::new(&rest("{ wait: PT1H }")).killed(kill);
+        world.start(json!({}));
+        world.apply(Stimulus::Cancel).unwrap();
+        assert_eq!((world.in_flight.len(), world.instance.phase()), (1, Phase::Cancelled));
+        let mut world =
+            World::new(&rest("{ raise: { error: { type: 'https://e.example/', status: 500 } } }")).killed(kill);
+        world.start(json!({}));
+        assert_eq!((world.in_flight.len(), world.instance.phase()), (1, Phase::Faulted));
+        let slot = world.in_flight[0].slot;
+        world.apply(Stimulus::Effect { slot, outcome: ended(0, "", "") }).unwrap();
+        world.apply(Stimulus::Effect { slot, outcome: ended(0, "", "") }).unwrap_err();
+    });
 }
 
 #[test]

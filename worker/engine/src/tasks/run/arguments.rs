@@ -46,6 +46,10 @@ impl Given {
         (compiler.diagnostics.len() == before).then_some(Self { arguments, stdin, environment })
     }
 
+    pub(super) fn uses(&self, variable: &str) -> bool {
+        [&self.arguments, &self.stdin, &self.environment].into_iter().flatten().any(|template| template.uses(variable))
+    }
+
     pub(super) fn texts(&self, vars: &Vars<'_>, input: &Value, idempotency_key: &str) -> Result<Texts, Problem> {
         let eval = |template: &Option<Template>| {
             template.as_ref().map_or(Ok(Value::default()), |template| vars.eval(template, input))

@@ -10,7 +10,7 @@ use crate::machine::cx::Cx;
 use crate::machine::look::Look;
 use crate::machine::vars::Vars;
 use crate::problem::{Problem, ProblemKind};
-use crate::tasks::{Outcome, Signal};
+use crate::tasks::{Memory, Outcome, Signal};
 use crate::value;
 
 /// A task that runs one program.
@@ -21,6 +21,12 @@ pub(super) trait Program {
     fn code(&self, vars: &Vars<'_>, input: &Value) -> Result<(ProcessKind, String), Problem>;
 
     fn given(&self) -> &Given;
+
+    /// The variables around the task that its expressions use.
+    fn locals(&self) -> &[String];
+
+    /// What a run remembers.
+    fn memory(&self) -> Memory;
 
     /// For errors and lists: holds no secret.
     fn summary(&self) -> &str;
@@ -43,8 +49,16 @@ fn request(program: &impl Program, vars: &Vars<'_>, input: &Value, idempotency_k
 
 pub(super) fn enter(program: &impl Program, cx: &mut Cx<'_, '_>) -> Result<((), Outcome), Problem> {
     let request = request(program, &cx.vars(), cx.input(), &cx.idempotency_key())?;
-    cx.request(0, request);
-    Ok(((), Outcome::Pause))
+    match program.options().awaits {
+        Await::End => {
+            cx.request(0, request);
+            Ok(((), Outcome::Pause))
+        }
+        Await::Nothing => {
+            cx.request_apart(request, program.memory(), program.locals())?;
+            Ok(((), Outcome::Done(cx.input().clone())))
+        }
+    }
 }
 
 pub(super) fn wake(
@@ -53,11 +67,6 @@ pub(super) fn wake(
     signal: Signal<'_>,
 ) -> Option<Result<Outcome, Problem>> {
     let Signal::Effect { part: 0, outcome } = signal else { return None };
-    // Nobody asks how it ended: it ran, and that is all that was wanted.
-    if program.options().awaits == Await::Nothing {
-        cx.count_answer();
-        return Some(Ok(Outcome::Done(cx.input().clone())));
-    }
     let failed =
         |why: String| Some(Err(Problem::new(ProblemKind::Runtime, format!("{} {why}", program.summary()), "")));
     match outcome {

@@ -13,12 +13,13 @@ use crate::plan::keys::Keys;
 use crate::problem::Problem;
 use crate::resource::{Found, Missing, Purpose};
 use crate::source::Node;
-use crate::tasks::{Outcome, Signal, TaskType};
+use crate::tasks::{Memory, Outcome, Signal, TaskType};
 
 /// The script and what it is given.
 #[derive(Debug)]
 pub(crate) struct RunScript {
     options: Options,
+    locals: Vec<String>,
     language: &'static str,
     code: Code,
     given: Given,
@@ -54,8 +55,9 @@ impl TaskType for RunScript {
         let language = compiler.required(node, "language", SCRIPT.of).and_then(|node| language(node, compiler));
         let code = Code::compile(node, compiler);
         let given = Given::compile(node, SCRIPT.of, compiler);
-        let language = language?;
-        Some(Self { options, language, code: code?, given: given?, summary: format!("the {language} script") })
+        let (language, given) = (language?, given?);
+        let locals = compiler.locals.iter().filter(|name| given.uses(name)).cloned().collect();
+        Some(Self { options, locals, language, code: code?, given, summary: format!("the {language} script") })
     }
 
     fn enter(&self, cx: &mut Cx<'_, '_>) -> Result<((), Outcome), Problem> {
@@ -93,6 +95,14 @@ impl Program for RunScript {
 
     fn given(&self) -> &Given {
         &self.given
+    }
+
+    fn locals(&self) -> &[String] {
+        &self.locals
+    }
+
+    fn memory(&self) -> Memory {
+        Memory::RunScript(())
     }
 
     fn summary(&self) -> &str {

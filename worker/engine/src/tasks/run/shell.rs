@@ -11,13 +11,14 @@ use crate::machine::vars::Vars;
 use crate::plan::compiler::{At, Compiler, TaskNode};
 use crate::plan::keys::Keys;
 use crate::problem::Problem;
-use crate::tasks::{Outcome, Signal, TaskType};
+use crate::tasks::{Memory, Outcome, Signal, TaskType};
 use crate::value;
 
 /// The command line and what it is given.
 #[derive(Debug)]
 pub(crate) struct RunShell {
     options: Options,
+    locals: Vec<String>,
     command: Template,
     given: Given,
 }
@@ -39,7 +40,10 @@ impl TaskType for RunShell {
             compiler.shell_command(command, At::Definition)
         });
         let given = Given::compile(node, SHELL.of, compiler);
-        Some(Self { options, command: command?, given: given? })
+        let (command, given) = (command?, given?);
+        let uses = |name: &String| command.uses(name) || given.uses(name);
+        let locals = compiler.locals.iter().filter(|name| uses(name)).cloned().collect();
+        Some(Self { options, locals, command, given })
     }
 
     fn enter(&self, cx: &mut Cx<'_, '_>) -> Result<((), Outcome), Problem> {
@@ -75,6 +79,14 @@ impl Program for RunShell {
 
     fn given(&self) -> &Given {
         &self.given
+    }
+
+    fn locals(&self) -> &[String] {
+        &self.locals
+    }
+
+    fn memory(&self) -> Memory {
+        Memory::RunShell(())
     }
 
     fn summary(&self) -> &str {
