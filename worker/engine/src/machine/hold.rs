@@ -4,7 +4,7 @@ use flagstop_schemas::StatusKind;
 
 use super::frame::Run;
 use super::run::{Machine, Work};
-use crate::api::{Phase, Projection, Rejected};
+use crate::api::{EffectOutcome, Phase, Projection, Rejected};
 use crate::instance::{Kept, slot_parts};
 use crate::machine::look::Look;
 use crate::tasks::Signal;
@@ -41,7 +41,7 @@ impl Machine<'_> {
         if !awaited.is_some_and(|awaited| is_awaited(&awaited)) || !is_new {
             return Err(Rejected::NotWaiting);
         }
-        self.instance.kept.push_back((slot, kept));
+        self.instance.kept.push_back((slot, without_authorization(kept)));
         Ok(None)
     }
 
@@ -54,6 +54,14 @@ impl Machine<'_> {
         };
         self.wake(run, signal)
     }
+}
+
+/// A token must not wait in an instance: `$authorization` of an answer that came meanwhile is null.
+fn without_authorization(mut kept: Kept) -> Kept {
+    if let Kept::Effect(EffectOutcome::Http { authorization, .. }) = &mut kept {
+        *authorization = None;
+    }
+    kept
 }
 
 impl crate::Instance {

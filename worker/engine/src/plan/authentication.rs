@@ -13,7 +13,7 @@ use crate::diagnostic::{Diagnostic, Severity, suggestion};
 use crate::expr::{self, Template};
 use crate::source::Node;
 
-/// A policy. Named ones are shared by all that use them.
+/// A policy.
 #[derive(Debug)]
 pub(crate) struct Policy {
     scheme: Scheme,
@@ -158,24 +158,12 @@ impl Compiler<'_> {
             self.push(Diagnostic::error("FS-AUTHENTICATION", other.0.span, message).with_hint("keep one of them"));
             return None;
         }
-        let name = self.text(named, "`use`")?;
-        self.named.note(NamedOf::Authentications, name);
-        match self.authentications.get(name) {
-            Some(policy) => policy.clone(),
-            None => {
-                let message = format!("no authentication is named `{name}`");
-                let hint = match self.authentications.is_empty() {
-                    true => format!("define it: `use: {{ authentications: {{ {name}: … }} }}`"),
-                    false => suggestion(name, self.authentications.keys().copied()),
-                };
-                self.error("FS-UNKNOWN-NAME", named, message, &hint);
-                None
-            }
-        }
+        let entry = self.named(NamedOf::Authentications, named)?;
+        self.named_authentication(entry)
     }
 
     /// An entry of `use.authentications`.
-    pub(crate) fn named_authentication(&mut self, node: &Node) -> Option<Arc<Policy>> {
+    pub(super) fn named_authentication(&mut self, node: &Node) -> Option<Arc<Policy>> {
         self.mapping(node, NAMED)?;
         self.policy(node).map(Arc::new)
     }

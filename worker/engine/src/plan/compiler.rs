@@ -35,8 +35,6 @@ pub(crate) struct Compiler<'a> {
     pub(super) waits: Vec<Filter>,
     /// `use.secrets`.
     pub(crate) secrets: Vec<String>,
-    /// `use.authentications`; `None`: what is wrong was reported.
-    pub(crate) authentications: BTreeMap<&'a str, Option<Arc<Policy>>>,
     /// The variables that tasks around this place define.
     pub(crate) locals: Vec<String>,
     /// The documents that are there already.
@@ -93,7 +91,6 @@ impl<'a> Compiler<'a> {
             blocks: Vec::new(),
             waits: Vec::new(),
             secrets: Vec::new(),
-            authentications: BTreeMap::new(),
             locals: Vec::new(),
             bundle,
             openapi: BTreeMap::new(),

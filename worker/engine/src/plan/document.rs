@@ -179,10 +179,6 @@ impl<'a> Compiler<'a> {
         for of in NamedOf::MAPPINGS {
             self.name_all(of, node);
         }
-        for (key, policy) in node.get("authentications").and_then(Node::as_map).unwrap_or_default() {
-            let policy = self.named_authentication(policy);
-            self.authentications.insert(&key.text, policy);
-        }
         self.name_catalogs(node);
         if let Some(extensions) = node.get("extensions") {
             self.name_extensions(extensions);

@@ -152,13 +152,14 @@ impl<'a> Compiler<'a> {
             .collect();
         for (of, _, Entry { node, .. }) in &unused {
             match of {
+                NamedOf::Authentications => drop(self.named_authentication(node)),
                 NamedOf::Errors => tasks::check_unraised(node, self),
                 NamedOf::Retries => tasks::check_unused_policy(node, self),
                 NamedOf::Timeouts => {
                     self.inline_timeout(node, At::Definition);
                 }
                 // These were looked at where they stand.
-                NamedOf::Functions | NamedOf::Catalogs | NamedOf::Authentications | NamedOf::Secrets => {}
+                NamedOf::Functions | NamedOf::Catalogs | NamedOf::Secrets => {}
             }
         }
         // A mistake elsewhere may be why, and functions that were not fetched may use anything.

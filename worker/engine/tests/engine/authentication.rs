@@ -1,7 +1,7 @@
 //! Authentication of calls: what the request carries to the executor, `$authorization`, and what never shows.
 
 use flagstop_engine::api::{
-    Authentication, Authorization, ClientMethod, EffectOutcome, SecurityToken, TokenClient, TokenEncoding,
+    Authentication, Authorization, ClientMethod, EffectOutcome, SecurityToken, Stimulus, TokenClient, TokenEncoding,
     TokenEndpoint, TokenRequest,
 };
 use serde_json::json;
@@ -201,6 +201,35 @@ fn what_an_identity_provider_gave_is_seen_after_the_answer_and_enters_nothing_by
     assert!(!String::from_utf8_lossy(&world.instance.encode()).contains("t0ken"));
     let shown = format!("{:?}", world.requests);
     assert!(!shown.contains("secret: ") && !format!("{:?}", given()).contains("t0ken"), "{shown}");
+}
+
+#[test]
+fn an_answer_that_came_while_the_instance_was_held_keeps_no_token() {
+    both_ways(|kill| {
+        let policy =
+            "{ oidc: { authority: 'https://id.example', grant: client_credentials, client: { id: me, secret: s } } }";
+        let mut world = World::new(&call(policy, ", output: { as: '{ known: $authorization }' }")).killed(kill);
+        world.start(json!({}));
+        world.apply(Stimulus::Suspend).unwrap();
+        let authorization = Some(Authorization { scheme: "Bearer".into(), parameter: "t0ken".into() });
+        let outcome = EffectOutcome::Http { status: 204, headers: Vec::new(), body: "".into(), authorization };
+        world.apply(Stimulus::Effect { slot: world.requests[0].slot, outcome }).unwrap();
+        assert!(!String::from_utf8_lossy(&world.instance.encode()).contains("t0ken"));
+        world.apply(Stimulus::Continue).unwrap();
+        assert_eq!(world.output(), json!({ "known": null }));
+    });
+}
+
+#[test]
+fn a_policy_that_is_used_inside_of_a_loop_sees_its_variables_and_an_unused_one_is_checked_too() {
+    let text = "
+use: { authentications: { mine: { bearer: { token: '${ $key }' } } } }
+do: [ { each: { for: { each: key, in: '.keys' }, do: [ { ask: { call: http, with: { method: get, endpoint: { uri: 'https://a.example', authentication: { use: mine } } } } } ] } } ]
+";
+    let world = World::new(text).run(json!({ "keys": ["k1"] }));
+    assert!(world.http(0).authentication == Some(bearer("k1")));
+    let unused = compile("use: { authentications: { mine: { bearer: {} } } }\ndo: []").expect_err("a token is missing");
+    assert_eq!(unused.iter().filter(|found| found.code == "FS-MISSING-KEY").count(), 1);
 }
 
 #[test]
