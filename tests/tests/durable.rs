@@ -31,6 +31,7 @@ do:
           one:
             with: { type: t.go }
             correlate: { n: { from: .data.n, expect: '${ .n }' } }
+        read: envelope
       output: { as: '{ heard: [.[].id] }' }
 ";
 
@@ -125,7 +126,8 @@ async fn a_command_moves_its_instance_once_however_often_it_comes() {
     let copy = bus.deliver_event(&command("c1", "suspend", id, &json!({ "reason": "a test" })));
     eventually("the copy is acknowledged", async || bus.acked(copy)).await;
     assert_eq!(scene.phase(id).await, Some(Phase::Waiting));
-    let inner = json!({ "specversion": "1.0", "id": "g", "source": "/tests", "type": "t.go", "data": { "n": 1, "id": "g" } });
+    let inner =
+        json!({ "specversion": "1.0", "id": "g", "source": "/tests", "type": "t.go", "data": { "n": 1, "id": "g" } });
     bus.deliver_event(&command("c3", "resume", id, &json!({ "event": inner })));
     assert_eq!(scene.output(id).await, json!({ "heard": ["g"] }));
     assert_eq!(scene.store.list_dead_letters(0).await.unwrap(), []);

@@ -5,11 +5,11 @@
 use std::time::{Duration, Instant};
 
 use flagstop_bus::BusConfig;
-use flagstop_bus::port::{Bus, Channel, Content, Outgoing};
+use flagstop_bus::port::{Channel, Content, Outgoing};
 use flagstop_engine::api::Phase;
 use flagstop_schemas::{Entry, journal};
 use flagstop_store::StoreConfig;
-use flagstop_store::port::{InstanceFilter, Store};
+use flagstop_store::port::InstanceFilter;
 use flagstop_tests::http::Hr;
 use flagstop_tests::onboarding::event;
 use flagstop_tests::process::{WorkerProcess, run};

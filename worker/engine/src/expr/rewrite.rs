@@ -142,7 +142,7 @@ impl<'s> Rewrite<'s> {
         for_each_child(term, &mut |child| self.term(child));
         match term {
             Term::BinOp(_, BinaryOp::Math(_) | BinaryOp::Cmp(_), _) => self.operation(term),
-            Term::BinOp(path, op, _) if is_assignment(op) && self.needs_paths(path) => assignment(term),
+            Term::BinOp(_, op, _) if is_assignment(op) => self.assignment(term),
             Term::Str(_, parts) if parts.len() > 1 => self.text(term),
             Term::Call(name, arguments) if arguments.len() > 1 && MATHEMATICAL.contains(name) => self.call(term),
             // Not to run for ever with a step of 0.
@@ -151,6 +151,14 @@ impl<'s> Rewrite<'s> {
             }
             Term::Fold(_, _, _, steps) if steps.len() > 1 && self.count(&steps[1]) != Count::ONE => fold(term),
             _ => {}
+        }
+    }
+
+    fn assignment(&self, term: &mut Term<&'s str>) {
+        if let Term::BinOp(path, ..) = term
+            && self.needs_paths(path)
+        {
+            assignment(term);
         }
     }
 

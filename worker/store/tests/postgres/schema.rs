@@ -20,7 +20,8 @@ async fn racing_migrations_run_each_step_once() {
         });
     }
     let results = tasks.join_all().await;
-    let done: Vec<_> = results.iter().flat_map(|(done, _)| done.clone()).collect();
+    let mut done: Vec<_> = results.iter().flat_map(|(done, _)| done.clone()).collect();
+    done.sort();
     assert_eq!(done, ["0001_first", "0002_language"]);
     assert!(results.iter().all(|(_, state)| *state == SchemaState::Current));
     let shards = schema.session().await.ask("select from relay_cursor").await.len();
