@@ -47,7 +47,7 @@ do:
           - gaveUp: { set: { n: '${ .n }', sum: '${ .sum }', tried: true } }
   - hear:
       listen: { to: { one: { with: { type: t.go }, correlate: { n: { from: .data.n, expect: '${ .n }' } } } } }
-      output: { as: '$input + { word: .[0].data.word }' }
+      output: { as: '$input + { word: .[0].word }' }
 ";
 
 const CHILD: &str = r"

@@ -30,7 +30,7 @@ do:
       output: { as: '{ all: $context.all, key: $input.key }' }
   - hear:
       listen: { to: { one: { with: { type: t.go }, correlate: { key: { from: .data.key, expect: '${ .key }' } } } } }
-      output: { as: '{ all: $context.all, word: .[0].data.word }' }
+      output: { as: '{ all: $context.all, word: .[0].word }' }
 ";
 
 const CHILD: &str = r"

@@ -303,7 +303,8 @@ async fn migrations_may_race_and_each_runs_once() {
         let file = folder.file();
         racing.spawn(async move { SqliteStore::open(&file).await.unwrap().migrate().await.unwrap() });
     }
-    let ran: Vec<String> = racing.join_all().await.into_iter().flatten().collect();
+    let mut ran: Vec<String> = racing.join_all().await.into_iter().flatten().collect();
+    ran.sort();
     assert_eq!(ran, ["0001_first", "0002_language"]);
 }
 
