@@ -50,6 +50,8 @@ const CLI: &[(&str, &str)] = schema_files!("cli":
     "migrate",
     "publish",
     "bench",
+    "config",
+    "schemas",
 );
 
 /// The schema of a command's `--output json`, by the command's words joined with hyphens: `instances-list`, `validate` …

@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod compatible;
 mod events;
 mod files;
 mod journal;
 mod random;
+mod released;
 mod rendered;
 mod samples;
 mod violations;

@@ -48,6 +48,13 @@ pub enum Command {
     Validate(commands::validate::Validate),
     /// Measure this build on your store and bus
     Bench(commands::bench::Bench),
+    /// Write the JSON Schemas of events, commands and outputs to a folder
+    Schemas(commands::schemas::Schemas),
+    /// Describe what goes over the bus as an AsyncAPI document
+    #[command(name = "asyncapi")]
+    AsyncApi(commands::asyncapi::AsyncApi),
+    /// Print the configuration, or document its keys
+    Config(commands::config::ConfigCommand),
 }
 
 /// `--store`

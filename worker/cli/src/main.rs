@@ -67,6 +67,9 @@ fn run(cli: Cli) -> Result<(), Failure> {
             Command::Instances(command) => command.run(config).await,
             Command::Validate(command) => command.run(config).await,
             Command::Bench(command) => command.run(config).await,
+            Command::Schemas(command) => command.run(),
+            Command::AsyncApi(command) => command.run(config).await,
+            Command::Config(command) => command.run(config),
         }
     });
     // A read of standard input under way would hold an orderly shutdown for ever.

@@ -1,12 +1,15 @@
 //! The commands, one file each: their arguments and what they do.
 
+pub mod asyncapi;
 pub mod bench;
+pub mod config;
 pub mod deploy;
 pub mod dev;
 pub mod instances;
 pub mod migrate;
 pub mod publish;
 pub mod run;
+pub mod schemas;
 pub mod test;
 pub mod validate;
 pub mod worker;

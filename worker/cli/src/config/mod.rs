@@ -1,6 +1,8 @@
 //! The configuration: `flagstop.toml`, then `FLAGSTOP__SECTION__KEY`, then flags.
 
 mod layers;
+mod reference;
+mod shown;
 mod spelling;
 
 use std::path::{Path, PathBuf};
@@ -15,6 +17,7 @@ use serde_json::{Value, json};
 
 use crate::exit::{BUS_FORMS, Exit, Failure, STORE_FORMS};
 use layers::Layers;
+pub use shown::shown_url;
 
 /// Read when it is there and `--config` names no other.
 const DEFAULT_FILE: &str = "flagstop.toml";
@@ -57,17 +60,12 @@ pub struct Flags<'a> {
 impl Config {
     /// Reads all sources.
     pub fn load(flags: &Flags<'_>) -> Result<Self, Failure> {
-        let mut layers = Layers::new(defaults(), |tree| Self::of(tree).map(|_| ()));
-        if let Some((shown, text)) = read(flags.file)? {
-            layers.file(&shown, &text)?;
-        }
-        let variables = std::env::vars_os().filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)));
-        layers.environment(variables)?;
-        layers.flag(["store", "url"], flags.store);
-        layers.flag(["bus", "url"], flags.bus);
-        layers.flag(["worker", "secrets"], flags.secrets.map(|path| path.display().to_string()));
-        Self::of(&layers.into_tree())
-            .map_err(|why| Failure::coded(Exit::Invalid, &format!("FS-CONFIG-VALUE: {why}"), None))
+        Self::of(&tree(flags)?).map_err(|why| Failure::coded(Exit::Invalid, &format!("FS-CONFIG-VALUE: {why}"), None))
+    }
+
+    /// All that is configured, for people and programs: without secrets.
+    pub fn shown(flags: &Flags<'_>) -> Result<Value, Failure> {
+        Ok(shown::shown(tree(flags)?))
     }
 
     fn of(tree: &Value) -> Result<Self, String> {
@@ -106,6 +104,28 @@ impl Config {
             Failure::new(Exit::Invalid, "FS-BUS-URL", what, format!("pass `--bus URL`: {BUS_FORMS}"))
         })
     }
+}
+
+/// All sources, laid over each other.
+fn tree(flags: &Flags<'_>) -> Result<Value, Failure> {
+    let mut layers = Layers::new(defaults(), |tree| Config::of(tree).map(|_| ()));
+    if let Some((shown, text)) = read(flags.file)? {
+        layers.file(&shown, &text)?;
+    }
+    let variables = std::env::vars_os().filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)));
+    layers.environment(variables)?;
+    layers.flag(["store", "url"], flags.store);
+    layers.flag(["bus", "url"], flags.bus);
+    layers.flag(["worker", "secrets"], flags.secrets.map(|path| path.display().to_string()));
+    Ok(layers.into_tree())
+}
+
+/// Every key that can be configured, as Markdown.
+///
+/// # Errors
+/// The keys that nobody has documented.
+pub fn reference() -> Result<String, Vec<String>> {
+    reference::markdown(&defaults())
 }
 
 fn read(file: Option<&Path>) -> Result<Option<(String, String)>, Failure> {
@@ -149,28 +169,4 @@ fn section(tree: &Value, name: &str) -> serde_json::Map<String, Value> {
 fn typed<T: DeserializeOwned + Serialize + Default>(section: serde_json::Map<String, Value>) -> Result<T, String> {
     let section = spelling::theirs(&raw(&T::default()), &Value::Object(section));
     serde_json::from_value(section).map_err(|error| error.to_string())
-}
-
-/// A URL that may be shown: without its password.
-pub fn shown_url(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    match rest.rsplit_once('@') {
-        Some((user, place)) => match user.split_once(':') {
-            Some((name, _)) => format!("{scheme}://{name}:…@{place}"),
-            None => url.to_owned(),
-        },
-        None => url.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::shown_url;
-
-    #[test]
-    fn a_password_is_never_shown() {
-        assert_eq!(shown_url("postgres://flag:s3:cr@t@h:5432/d"), "postgres://flag:…@h:5432/d");
-        assert_eq!(shown_url("postgres://flag@h/d"), "postgres://flag@h/d");
-        assert_eq!(shown_url("sqlite:a@b.db"), "sqlite:a@b.db");
-    }
 }

@@ -17,10 +17,12 @@ pub(crate) mod named;
 mod resources;
 mod schedule;
 pub(crate) mod shape;
+mod traffic;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub use self::traffic::{EventUse, Traffic};
 use authentication::Policy;
 use flagstop_schemas::Hash16;
 
