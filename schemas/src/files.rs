@@ -35,6 +35,8 @@ const COMMAND: &[(&str, &str)] = schema_files!("command":
     "suspend.v1",
     "continue.v1",
     "retry.v1",
+    "accepted.v1",
+    "rejected.v1",
 );
 
 const CLI: &[(&str, &str)] = schema_files!("cli":

@@ -6,7 +6,7 @@
 //! 1 byte  namespace name version instance business-key    varint
 //!
 //! entry = 1  kind  sequence  at_us  task? output? error? correlationKeys?  n  (name value) …
-//!       | 2  id source type  subject? time? datacontenttype? dataschema?   n  (name value) …  data
+//!       | 2 or 3  id source type  subject? time? datacontenttype? dataschema?   n  (name value) …  data
 //! ```
 //! Texts carry their length as a varint in front. What may be missing stands behind a byte, 0 or 1. The format byte
 //! changes when an older build could not read the row rightly; so do the numbers below never change their meaning.
@@ -18,11 +18,13 @@ use bytes::Bytes;
 
 use crate::{Entry, Header};
 
-/// The only format so far.
-const FORMAT: u8 = 1;
+/// The newest format: rows that hold answers to commands. All others are of the first, which older builds read.
+const FORMAT: u8 = 2;
+const FORMAT_FIRST: u8 = 1;
 
 const ENTRY_STATUS: u8 = 1;
 const ENTRY_EMITTED: u8 = 2;
+const ENTRY_ANSWER: u8 = 3;
 
 const DATA_ABSENT: u8 = 0;
 const DATA_JSON: u8 = 1;
@@ -41,7 +43,7 @@ const ATTRIBUTE_NAME_BYTES_MAX: usize = 64;
 pub enum JournalError {
     /// A newer build wrote it.
     #[error(
-        "FS-JOURNAL-FORMAT: the journal row has format {0}, this build reads {FORMAT}; read it with the build that wrote it"
+        "FS-JOURNAL-FORMAT: the journal row has format {0}, this build reads up to {FORMAT}; read it with the build that wrote it"
     )]
     Format(u8),
     /// The bytes are not what was written.

@@ -2,6 +2,7 @@
 //!
 //! Every other crate may depend on this one; it depends on none of them.
 
+mod answer;
 mod event;
 mod files;
 mod ids;
@@ -11,6 +12,7 @@ mod render;
 mod status;
 mod validate;
 
+pub use answer::{Answer, Asked, COMMAND_PREFIX};
 pub use event::{AttributeError, CloudEvent, Data};
 pub use files::{cli_schema, schema_files};
 pub use ids::{Hash16, InstanceId, message_key};

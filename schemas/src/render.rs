@@ -65,7 +65,7 @@ fn push_segment(text: &mut String, segment: &str) {
 }
 
 /// RFC 3339 in UTC, always with six digits after the second, so that texts sort as times do.
-fn time_text(at_us: i64) -> String {
+pub(crate) fn time_text(at_us: i64) -> String {
     let time = Timestamp::from_microsecond(at_us.clamp(TIME_US_MIN, TIME_US_MAX));
     format!("{:.6}", time.expect("the bounds lie within jiff's"))
 }
@@ -91,7 +91,7 @@ fn extensions(header: &Header, event: &StatusEvent, instance: &str) -> BTreeMap<
 
 /// CloudEvents forbids control characters in attributes. They come from authors and senders (a business key, a
 /// trigger's id), so they are replaced rather than lost with the whole event.
-fn attribute(value: Value) -> Value {
+pub(crate) fn attribute(value: Value) -> Value {
     match value {
         Value::String(text) if text.contains(char::is_control) => text.replace(char::is_control, "\u{FFFD}").into(),
         value => value,

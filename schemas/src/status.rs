@@ -84,4 +84,6 @@ pub enum Entry {
     Status(StatusEvent),
     /// The author's own event (`emit`): complete, its id fixed. Boxed: much larger than the other kind.
     Emitted(Box<crate::CloudEvent>),
+    /// The answer to a command, complete: see [`crate::Asked`].
+    Answer(Box<crate::CloudEvent>),
 }

@@ -1,4 +1,5 @@
-//! Checks status events before they leave: the envelope's rules, and the data against its published schema.
+//! Checks status events, and answers to commands, before they leave: the envelope's rules, and the data against its
+//! published schema.
 //!
 //! A violation is a defect of ours. It is counted and logged by the caller and never blocks the instance.
 
@@ -9,12 +10,13 @@ use jsonschema::{Draft, Validator};
 use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
-use crate::{AttributeError, CloudEvent, Data, StatusKind};
+use crate::{Answer, AttributeError, CloudEvent, Data, StatusKind};
 
 /// The schemas of all status events, compiled once per process. Cheap to copy and to share.
 #[derive(Debug, Clone, Copy)]
 pub struct Validators {
     compiled: &'static [Validator],
+    answers: &'static [Validator],
 }
 
 /// How a status event breaks the contract.
@@ -55,7 +57,12 @@ impl Validators {
     #[must_use]
     pub fn new() -> Self {
         static COMPILED: OnceLock<Vec<Validator>> = OnceLock::new();
-        Self { compiled: COMPILED.get_or_init(|| StatusKind::all().iter().map(|kind| compile(*kind)).collect()) }
+        static ANSWERS: OnceLock<Vec<Validator>> = OnceLock::new();
+        Self {
+            compiled: COMPILED
+                .get_or_init(|| StatusKind::all().iter().map(|kind| compile(kind.schema_text())).collect()),
+            answers: ANSWERS.get_or_init(|| Answer::schemas().iter().map(|(_, _, text)| compile(text)).collect()),
+        }
     }
 
     /// Checks a status event.
@@ -70,16 +77,7 @@ impl Validators {
         event.validate()?;
         let instance = check_envelope(*kind, event)?;
         let ty = kind.wire_type();
-        let Data::Json(text) = &event.data else {
-            return Err(Violation::NotJson { ty, why: "there is none, or it is binary".into() });
-        };
-        let Fields(data) =
-            serde_json::from_slice(text).map_err(|why| Violation::NotJson { ty, why: why.to_string() })?;
-        schema.validate(&data).map_err(|error| Violation::Schema {
-            ty,
-            place: error.instance_path().to_string(),
-            why: error.masked().to_string(),
-        })?;
+        let data = check_data(ty, schema, &event.data)?;
         let whose = data.get("name").or_else(|| data.get("workflow")).and_then(Value::as_str).unwrap_or_default();
         if whose.contains(instance) {
             return Ok(());
@@ -87,6 +85,35 @@ impl Validators {
         let why = "the qualified name does not hold the instance's id".to_owned();
         Err(Violation::Schema { ty, place: String::new(), why })
     }
+
+    /// Checks an answer to a command.
+    ///
+    /// # Errors
+    /// The first rule that it breaks.
+    pub fn check_answer(&self, event: &CloudEvent) -> Result<(), Violation> {
+        let schemas = Answer::schemas();
+        let found = schemas.iter().zip(self.answers).find(|((ty, ..), _)| *ty == event.ty);
+        let Some(((ty, schema_id, _), schema)) = found else {
+            return Err(Violation::Type(event.ty.clone()));
+        };
+        event.validate()?;
+        must(event.time.is_some(), "time", "is missing")?;
+        must(event.dataschema.as_deref() == Some(schema_id), "dataschema", "must be the $id of the type's schema")?;
+        check_data(ty, schema, &event.data).map(drop)
+    }
+}
+
+fn check_data(ty: &'static str, schema: &Validator, data: &Data) -> Result<Value, Violation> {
+    let Data::Json(text) = data else {
+        return Err(Violation::NotJson { ty, why: "there is none, or it is binary".into() });
+    };
+    let Fields(data) = serde_json::from_slice(text).map_err(|why| Violation::NotJson { ty, why: why.to_string() })?;
+    schema.validate(&data).map_err(|error| Violation::Schema {
+        ty,
+        place: error.instance_path().to_string(),
+        why: error.masked().to_string(),
+    })?;
+    Ok(data)
 }
 
 impl Default for Validators {
@@ -95,8 +122,8 @@ impl Default for Validators {
     }
 }
 
-fn compile(kind: StatusKind) -> Validator {
-    let schema = serde_json::from_str(kind.schema_text()).expect("the schema files are JSON, as a test shows");
+fn compile(text: &str) -> Validator {
+    let schema = serde_json::from_str(text).expect("the schema files are JSON, as a test shows");
     let options = jsonschema::options().with_draft(Draft::Draft202012).should_validate_formats(true);
     options.build(&schema).expect("the schema files are schemas, as a test shows")
 }

@@ -10,6 +10,7 @@ pub mod language;
 pub mod onboarding;
 pub mod process;
 pub mod scenario;
+pub mod scene;
 pub mod services;
 pub mod specification;
 pub mod stepped;

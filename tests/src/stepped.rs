@@ -159,8 +159,12 @@ impl Store for Stepped {
         self.inner.sweep(after, limit).await
     }
 
-    async fn expire_parked(&self, code: &str, reason: &str, limit: i64) -> Result<u64, StoreError> {
-        self.inner.expire_parked(code, reason, limit).await
+    async fn expire_parked(&self, but: &str, code: &str, reason: &str, limit: i64) -> Result<u64, StoreError> {
+        self.inner.expire_parked(but, code, reason, limit).await
+    }
+
+    async fn expired(&self, of: &str, limit: i64) -> Result<Vec<NewParked>, StoreError> {
+        self.inner.expired(of, limit).await
     }
 
     async fn due_timers(&self, shards: &[i16], limit: i64) -> Result<Vec<DueTimer>, StoreError> {

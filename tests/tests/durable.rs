@@ -2,114 +2,17 @@
 //! and what becomes of them when workers race or die.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test that can't go on should stop where it is")]
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use flagstop_bus::port::Channel;
 use flagstop_engine::api::Phase;
-use flagstop_engine::{Instance, Limits, Plan, value};
-use flagstop_runtime::{Options, Order, Secrets, Worker, definition_row};
-use flagstop_schemas::{CloudEvent, InstanceId};
-use flagstop_store::StoreConfig;
-use flagstop_store::port::{InstanceFilter, Store};
-use flagstop_store::rows::InstanceSummary;
-use flagstop_tests::hand_bus::HandBus;
+use flagstop_engine::value;
+use flagstop_runtime::{Options, Order};
 use flagstop_tests::http::Hr;
 use flagstop_tests::onboarding::event;
-use flagstop_tests::services::{eventually, fresh_postgres, postgres};
-use serde_json::{Value, json};
-
-/// Hears one event of its own number, then ends with it.
-const WAITS: &str = r"
-document: { dsl: '1.0.3', namespace: t, name: waits, version: '1.0.0' }
-schedule: { on: { one: { with: { type: t.start } } }, read: data }
-input: { from: '.[0]' }
-do:
-  - hear:
-      listen:
-        to:
-          one:
-            with: { type: t.go }
-            correlate: { n: { from: .data.n, expect: '${ .n }' } }
-        read: envelope
-      output: { as: '{ heard: [.[].id] }' }
-";
-
-struct Scene {
-    store: Arc<dyn Store>,
-    config: StoreConfig,
-    plans: Vec<(i32, Plan)>,
-}
-
-impl Scene {
-    async fn new(definitions: &[&str]) -> Self {
-        let (store, config) = fresh_postgres("durable").await;
-        let mut scene = Self { store, config, plans: Vec::new() };
-        for text in definitions {
-            scene.deploy(text).await;
-        }
-        scene
-    }
-
-    async fn deploy(&mut self, text: &str) {
-        let compile = || Plan::compile(text.as_bytes(), &Limits::default()).unwrap();
-        let rows = self.store.deploy(&[definition_row(&compile(), text.as_bytes())]).await.unwrap();
-        self.plans.push((rows[0].number, compile()));
-    }
-
-    async fn worker(&self, options: Options) -> (Worker, Arc<HandBus>) {
-        let store = flagstop_store::open(&postgres(), &self.config).await.unwrap();
-        let bus = Arc::new(HandBus::default());
-        (Worker::start(store, bus.clone(), options, Secrets::none()).await.unwrap(), bus)
-    }
-
-    async fn all(&self) -> Vec<InstanceSummary> {
-        self.store.list_instances(&InstanceFilter::default()).await.unwrap()
-    }
-
-    async fn phase(&self, id: InstanceId) -> Option<Phase> {
-        let summary = self.store.instance(id).await.unwrap()?;
-        Some(Phase::try_from(summary.status).unwrap())
-    }
-
-    async fn becomes(&self, id: InstanceId, phase: Phase) {
-        eventually(&format!("{id} is {phase:?}"), async || self.phase(id).await == Some(phase)).await;
-    }
-
-    async fn instance(&self, id: InstanceId) -> Instance {
-        let summary = self.store.instance(id).await.unwrap().unwrap();
-        let (_, plan) = self.plans.iter().find(|(number, _)| *number == summary.definition).unwrap();
-        let values = self.store.large_values(id).await.unwrap();
-        let mut find = |hash| values.iter().find(|value| value.hash == hash).map(|value| value.bytes.clone());
-        Instance::decode_split(plan, &summary.state, &mut find).unwrap()
-    }
-
-    async fn output(&self, id: InstanceId) -> Value {
-        self.becomes(id, Phase::Completed).await;
-        value::to_serde(self.instance(id).await.output().unwrap())
-    }
-
-    async fn tell(&self, id: InstanceId, order: Order) {
-        flagstop_runtime::tell(&*self.store, id, 0, order).await.unwrap();
-    }
-}
-
-fn started(id: &str, name: &str) -> InstanceId {
-    InstanceId::of_trigger("/tests", id, "t", name)
-}
-
-fn start(id: &str, n: u32) -> CloudEvent {
-    event(id, "t.start", &json!({ "n": n }))
-}
-
-fn go(id: &str, n: u32) -> CloudEvent {
-    event(id, "t.go", &json!({ "n": n, "id": id }))
-}
-
-fn command(id: &str, verb: &str, to: InstanceId, data: &Value) -> CloudEvent {
-    let ty = format!("io.flagstop.command.{verb}.v1");
-    CloudEvent { subject: Some(to.to_string()), ..event(id, &ty, data) }
-}
+use flagstop_tests::scene::{Scene, WAITS, command, go, start, started};
+use flagstop_tests::services::eventually;
+use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_moves_its_instance_once_however_often_it_comes() {

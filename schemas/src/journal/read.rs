@@ -10,8 +10,8 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::{
-    ATTRIBUTE_NAME_BYTES_MAX, ATTRIBUTE_NAMES_MAX, DATA_ABSENT, DATA_BINARY, DATA_JSON, ENTRY_EMITTED, ENTRY_STATUS,
-    FORMAT, JournalError, VALUE_JSON, VALUE_TEXT,
+    ATTRIBUTE_NAME_BYTES_MAX, ATTRIBUTE_NAMES_MAX, DATA_ABSENT, DATA_BINARY, DATA_JSON, ENTRY_ANSWER, ENTRY_EMITTED,
+    ENTRY_STATUS, FORMAT, FORMAT_FIRST, JournalError, VALUE_JSON, VALUE_TEXT,
 };
 use crate::{CloudEvent, Data, Entry, Header, InstanceId, StatusEvent, StatusKind};
 
@@ -26,7 +26,7 @@ struct Reader<'a> {
 pub(super) fn row(row: &[u8]) -> Read<(Header, Vec<Entry>)> {
     let mut reader = Reader { row, at: 0 };
     match reader.byte()? {
-        FORMAT => {}
+        FORMAT_FIRST..=FORMAT => {}
         other => return Err(JournalError::Format(other)),
     }
     let header = reader.header()?;
@@ -50,6 +50,7 @@ impl<'a> Reader<'a> {
         match self.byte()? {
             ENTRY_STATUS => self.status().map(Entry::Status),
             ENTRY_EMITTED => self.emitted().map(Box::new).map(Entry::Emitted),
+            ENTRY_ANSWER => self.emitted().map(Box::new).map(Entry::Answer),
             _ => Err(self.damaged("no such kind of entry")),
         }
     }

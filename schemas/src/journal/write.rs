@@ -4,7 +4,10 @@ use bytes::Bytes;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{DATA_ABSENT, DATA_BINARY, DATA_JSON, ENTRY_EMITTED, ENTRY_STATUS, FORMAT, VALUE_JSON, VALUE_TEXT};
+use super::{
+    DATA_ABSENT, DATA_BINARY, DATA_JSON, ENTRY_ANSWER, ENTRY_EMITTED, ENTRY_STATUS, FORMAT, FORMAT_FIRST, VALUE_JSON,
+    VALUE_TEXT,
+};
 use crate::{CloudEvent, Data, Entry, Header, StatusEvent};
 
 /// Room for an entry's fixed part.
@@ -12,7 +15,8 @@ const ENTRY_BYTES: usize = 64;
 
 pub(super) fn row(header: &Header, entries: &[Entry]) -> Bytes {
     let mut out = Vec::with_capacity(128 + entries.iter().map(size).sum::<usize>());
-    out.push(FORMAT);
+    let answers = entries.iter().any(|entry| matches!(entry, Entry::Answer(_)));
+    out.push(if answers { FORMAT } else { FORMAT_FIRST });
     text(&mut out, &header.namespace);
     text(&mut out, &header.name);
     text(&mut out, &header.version);
@@ -22,7 +26,8 @@ pub(super) fn row(header: &Header, entries: &[Entry]) -> Bytes {
     for entry in entries {
         match entry {
             Entry::Status(event) => status(&mut out, event),
-            Entry::Emitted(event) => emitted(&mut out, event),
+            Entry::Emitted(event) => emitted(&mut out, ENTRY_EMITTED, event),
+            Entry::Answer(event) => emitted(&mut out, ENTRY_ANSWER, event),
         }
     }
     out.into()
@@ -34,7 +39,7 @@ fn size(entry: &Entry) -> usize {
     ENTRY_BYTES
         + match entry {
             Entry::Status(event) => raw_bytes(&event.output) + raw_bytes(&event.error),
-            Entry::Emitted(event) => match &event.data {
+            Entry::Emitted(event) | Entry::Answer(event) => match &event.data {
                 Data::Absent => ENTRY_BYTES,
                 Data::Json(bytes) | Data::Binary(bytes) => ENTRY_BYTES + bytes.len(),
             },
@@ -56,8 +61,8 @@ fn status(out: &mut Vec<u8>, event: &StatusEvent) {
     }
 }
 
-fn emitted(out: &mut Vec<u8>, event: &CloudEvent) {
-    out.push(ENTRY_EMITTED);
+fn emitted(out: &mut Vec<u8>, entry: u8, event: &CloudEvent) {
+    out.push(entry);
     for required in [&event.id, &event.source, &event.ty] {
         text(out, required);
     }

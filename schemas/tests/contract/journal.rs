@@ -93,9 +93,9 @@ fn a_newer_builds_attributes_are_read_and_its_formats_refused() {
     let [Entry::Status(event)] = entries.as_slice() else { panic!("{entries:?}") };
     assert_eq!(event.attributes[0], ("somethingxx", "m-1".into()));
 
-    row[0] = 2;
+    row[0] = 3;
     let refused = decode(&row).unwrap_err();
-    assert_eq!(refused, JournalError::Format(2));
+    assert_eq!(refused, JournalError::Format(3));
     assert!(refused.to_string().starts_with("FS-JOURNAL-FORMAT: "), "{refused}");
 }
 

@@ -5,15 +5,13 @@ use std::sync::Arc;
 use flagstop_bus::CodecLimits;
 use flagstop_engine::api::Stimulus;
 use flagstop_engine::{Event, Limits};
-use flagstop_schemas::{CloudEvent, Data, InstanceId};
+use flagstop_schemas::{Answer, COMMAND_PREFIX as PREFIX, CloudEvent, Data, InstanceId};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use crate::codec::decode_event;
 
-/// The types under which commands come in.
-const PREFIX: &str = "io.flagstop.command.";
 /// Commands that this build knows, for messages.
 const KNOWN: &str = "start, resume, cancel, suspend, continue, retry";
 
@@ -85,6 +83,11 @@ struct ResumeData {
 /// Is it a command at all?
 pub(crate) fn is_command(ty: &str) -> bool {
     ty.starts_with(PREFIX)
+}
+
+/// Is it an answer to a command? One that comes back in is no command, or answers would be answered for ever.
+pub(crate) fn is_answer(ty: &str) -> bool {
+    Answer::routing_key(ty).is_some()
 }
 
 /// Reads a command.

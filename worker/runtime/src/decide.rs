@@ -20,10 +20,12 @@ use flagstop_schemas::{Hash16, InstanceId};
 use flagstop_store::port::{Group, Loaded};
 use flagstop_store::rows::DefinitionNumber;
 
+use crate::answers;
 use crate::catalogue::{Catalogue, Route};
 use crate::counters::add;
-use crate::intake::{Item, Message, Says, Shared};
+use crate::intake::{Item, Junk, Message, Says, Shared};
 use crate::work::{Refused, Work};
+pub(crate) use commands::STORED_EVENT;
 use schedules::Collecting;
 
 /// What a batch will do.
@@ -122,16 +124,12 @@ pub(crate) fn decide(ground: Ground<'_>, items: &[Item], routes: &[Route], loade
                         unmatched.push(arrival);
                     }
                 }
-                Says::Command { key, command } => {
+                Says::Command { key, asked, command } => {
                     if decider.fresh(index, *key, &[]) {
-                        decider.command(index, *key, command, message);
+                        decider.command(index, *key, asked, command, message);
                     }
                 }
-                Says::Junk(letter) => {
-                    add(&decider.ground.shared.counters.dead_letters, 1);
-                    let group = Group { dead: vec![(**letter).clone()], ..Group::default() };
-                    decider.stand_alone(index, group);
-                }
+                Says::Junk(junk) => decider.junk(index, junk),
                 Says::Status => {
                     add(&decider.ground.shared.counters.unheard, 1);
                     decider.decision.done.push(index);
@@ -182,6 +180,22 @@ impl Decider<'_> {
             return false;
         }
         true
+    }
+
+    /// Nobody can use it: it is reported, and who sent it as a command is told.
+    fn junk(&mut self, index: usize, junk: &Junk) {
+        let Junk { letter, command } = junk;
+        if command.as_ref().is_some_and(|(key, _)| !self.fresh(index, *key, &[])) {
+            return;
+        }
+        add(&self.ground.shared.counters.dead_letters, 1);
+        let mut group = Group { dead: vec![letter.clone()], ..Group::default() };
+        if let Some((key, asked)) = command {
+            group.inbox.push(*key);
+            let now_us = self.ground.env.now_us;
+            group.notes.push(answers::rejected(asked, None, &letter.code, &letter.reason, now_us));
+        }
+        self.stand_alone(index, group);
     }
 
     fn stand_alone(&mut self, index: usize, group: Group) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use flagstop_bus::port::Delivery;
 use flagstop_engine::Event;
-use flagstop_schemas::{Hash16, InstanceId, message_key};
+use flagstop_schemas::{Asked, Hash16, InstanceId, message_key};
 use flagstop_store::port::Store;
 use flagstop_store::rows::{DeadLetter, EffectLease, Meeting, ScheduleRow};
 
@@ -38,11 +38,19 @@ pub(crate) enum Says {
     /// An event for triggers and listens.
     Event { key: Hash16, event: Arc<Event> },
     /// A command.
-    Command { key: Hash16, command: Command },
+    Command { key: Hash16, asked: Arc<Asked>, command: Command },
     /// Nothing that can be carried out.
-    Junk(Box<DeadLetter>),
-    /// A status event that came back in.
+    Junk(Box<Junk>),
+    /// A status event, or an answer to a command, that came back in.
     Status,
+}
+
+/// A message that is no use to anybody.
+#[derive(Debug, Clone)]
+pub(crate) struct Junk {
+    pub(crate) letter: DeadLetter,
+    /// If it was meant as a command: its key, and who is to be told.
+    pub(crate) command: Option<(Hash16, Arc<Asked>)>,
 }
 
 /// What reaches an instance from within the worker.
@@ -82,26 +90,33 @@ impl Says {
     pub(crate) fn key(&self) -> Option<Hash16> {
         match self {
             Self::Event { key, .. } | Self::Command { key, .. } => Some(*key),
-            Self::Junk(_) | Self::Status => None,
+            Self::Junk(junk) => junk.command.as_ref().map(|(key, _)| *key),
+            Self::Status => None,
         }
     }
 }
 
 /// Reads a delivery. Never fails: what can't be read becomes a dead letter.
 pub(crate) fn read(delivery: &Delivery, options: &Options) -> Says {
-    let junk = |code: &str, reason: String| Says::Junk(Box::new(letter(delivery, code, &reason)));
+    let junk = |code: &str, reason: String| {
+        Says::Junk(Box::new(Junk { letter: letter(delivery, code, &reason), command: None }))
+    };
     let event = match flagstop_bus::decode(&delivery.message, &options.codec) {
         Ok(event) => event,
         Err(why) => return junk(why.code(), why.to_string()),
     };
     let key = message_key(&event.source, &event.id);
-    if event.ty.starts_with(STATUS) {
+    if event.ty.starts_with(STATUS) || commands::is_answer(&event.ty) {
         return Says::Status;
     }
     if commands::is_command(&event.ty) {
+        let asked = Arc::new(Asked::of(&event));
         return match commands::read(event, &options.codec, &options.engine) {
-            Ok(command) => Says::Command { key, command },
-            Err((code, why)) => junk(code, why),
+            Ok(command) => Says::Command { key, asked, command },
+            Err((code, why)) => {
+                let command = Some((key, asked));
+                Says::Junk(Box::new(Junk { letter: letter(delivery, code, &why), command }))
+            }
         };
     }
     match Event::parse(event, &options.engine) {

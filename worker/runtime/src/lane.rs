@@ -22,7 +22,7 @@ use crate::commands::Command;
 use crate::counters::add;
 use crate::decide::{Decided, Decision, Ground, decide};
 use crate::effects::Effects;
-use crate::intake::{Item, Message, Poke, Says, Shared, message};
+use crate::intake::{Item, Junk, Message, Poke, Says, Shared, message};
 use crate::letters::letter;
 
 /// Pauses between tries of a store that does not answer.
@@ -340,7 +340,8 @@ impl Lane {
         let alone = mine.len() == 1;
         for (item, _) in mine {
             match item {
-                Item::Message(Message { says: Says::Junk(letter), delivery }) => {
+                Item::Message(Message { says: Says::Junk(junk), delivery }) => {
+                    let letter = junk.letter;
                     // A letter that can't be stored goes without what the transport said, and never round again.
                     tracing::error!(code = letter.code, origin = %delivery.origin, "a dead letter can't be stored: {reason}");
                     after.acks.push(delivery.token);
@@ -348,7 +349,12 @@ impl Lane {
                 Item::Message(mut message) if alone => {
                     let code = "FS-STORE-REFUSED";
                     let why = format!("what this message leads to can't be stored: {reason}");
-                    message.says = Says::Junk(Box::new(letter(&message.delivery, code, &why)));
+                    let command = match message.says {
+                        Says::Command { key, asked, .. } => Some((key, asked)),
+                        _ => None,
+                    };
+                    let letter = letter(&message.delivery, code, &why);
+                    message.says = Says::Junk(Box::new(Junk { letter, command }));
                     after.next.push(Item::Message(message));
                 }
                 Item::Poke(instance, Poke::Effect { lease, outcome, .. }) if alone => {

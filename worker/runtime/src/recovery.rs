@@ -6,21 +6,31 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use flagstop_engine::api::{EffectOutcome, Env};
-use flagstop_schemas::{Hash16, InstanceId};
-use flagstop_store::port::LoadRequest;
-use flagstop_store::port::StoreError;
-use flagstop_store::rows::{EffectLease, InstanceRow};
+use flagstop_schemas::{Asked, COMMAND_PREFIX, Hash16, InstanceId};
+use flagstop_store::port::{Batch, Group, LoadRequest, StoreError, Verdict};
+use flagstop_store::rows::{EffectLease, InstanceRow, NewParked};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use crate::answers;
+use crate::codec::decode_event;
+use crate::counters::add;
+use crate::decide::STORED_EVENT;
 use crate::effects::Effects;
 use crate::intake::{Poke, Shared, local_us};
+use crate::letters::inner_letter;
 use crate::work;
 
 /// Why an expired parked event is a dead letter (promise 5).
 const EXPIRED: (&str, &str) = (
     "FS-EVENT-EXPIRED",
     "no workflow instance waited for this event before it expired; check its correlation values, or keep events longer (worker.parked_hours)",
+);
+
+/// Why an expired command is a dead letter, and what its sender is told.
+const EXPIRED_COMMAND: (&str, &str) = (
+    "FS-COMMAND-EXPIRED",
+    "the instance that this command is for did not come, or could not take it, before the command expired; check whom it names, or keep commands longer (worker.parked_hours)",
 );
 
 /// Instances whose mail one look drains, and expired events that one statement reports.
@@ -100,8 +110,11 @@ impl Recovery {
         for instance in store.stale_mail(&shards, stale_us, ROWS_PER_LOOK).await? {
             self.shared.pokes.put(instance, Poke::Drain).await;
         }
+        if shards.contains(&0) {
+            self.expire_commands().await?;
+        }
         while shards.contains(&0) {
-            let expired = store.expire_parked(EXPIRED.0, EXPIRED.1, ROWS_PER_LOOK).await?;
+            let expired = store.expire_parked(COMMAND_PREFIX, EXPIRED.0, EXPIRED.1, ROWS_PER_LOOK).await?;
             if expired > 0 {
                 tracing::warn!(expired, "early events expired without a waiter; see the dead letters");
             }
@@ -110,6 +123,37 @@ impl Recovery {
             }
         }
         Ok(())
+    }
+
+    /// Whoever sent a command that waited in vain is told (PROTOCOL 'Commands'). One that somebody carries out at the same
+    /// moment is his: then the group leaves no trace.
+    async fn expire_commands(&self) -> Result<(), StoreError> {
+        let Shared { store, options, .. } = &*self.shared;
+        loop {
+            let expired = store.expired(COMMAND_PREFIX, ROWS_PER_LOOK).await?;
+            let count = expired.len();
+            let now_us = self.shared.about_now_us();
+            let group = |parked: NewParked| {
+                let (code, why) = EXPIRED_COMMAND;
+                let asked = decode_event(&parked.event, &options.codec).map(|command| Asked::of(&command));
+                let notes = asked.iter().map(|asked| answers::rejected(asked, None, code, why, now_us)).collect();
+                let origin = format!("parked {}", parked.event_type);
+                let dead = vec![inner_letter(origin, Some(STORED_EVENT), parked.event, code, why)];
+                Group { claims: vec![parked.id], notes, dead, ..Group::default() }
+            };
+            let groups: Vec<Group> = expired.into_iter().map(group).collect();
+            if !groups.is_empty() {
+                tracing::warn!(expired = count, "commands expired without being carried out; see the dead letters");
+                add(&self.shared.counters.dead_letters, count);
+                let verdicts = store.commit(&Batch { worker: None, groups }).await?;
+                if !verdicts.contains(&Verdict::Applied) {
+                    return Ok(());
+                }
+            }
+            if (count as i64) < ROWS_PER_LOOK {
+                return Ok(());
+            }
+        }
     }
 
     /// Takes over effects whose drivers died, and those that are ours without our knowing: a commit or an adoption may

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use flagstop_bus::port::{Channel, Content, Outgoing, PublishError};
-use flagstop_schemas::{CloudEvent, Entry, Hash16, InstanceId, Validators, journal, render, routing_key};
+use flagstop_schemas::{Answer, CloudEvent, Entry, Hash16, InstanceId, Validators, journal, render, routing_key};
 use flagstop_store::port::Cursor;
 use flagstop_store::port::StoreError;
 use flagstop_store::rows::{DeadLetter, JournalRow};
@@ -111,7 +111,8 @@ impl Relay {
 
     /// Turns journal rows into messages, in the rows' order.
     async fn parcels(&self, rows: Vec<JournalRow>) -> Result<Vec<Parcel>, StoreError> {
-        let ids: Vec<Hash16> = rows.iter().filter(|row| row.revision == 0).map(|row| Hash16(row.instance.0)).collect();
+        let is_letter = |row: &&JournalRow| row.revision == 0 && row.events.is_empty();
+        let ids: Vec<Hash16> = rows.iter().filter(is_letter).map(|row| Hash16(row.instance.0)).collect();
         let mut letters: HashMap<Hash16, DeadLetter> = HashMap::new();
         if !ids.is_empty() {
             let found = self.shared.store.dead_letters(&ids).await?;
@@ -119,7 +120,9 @@ impl Relay {
         }
         let parcel = |row: JournalRow| {
             let messages = match row.revision {
-                0 => letters.get(&Hash16(row.instance.0)).map(letters::outgoing).into_iter().collect(),
+                0 if row.events.is_empty() => {
+                    letters.get(&Hash16(row.instance.0)).map(letters::outgoing).into_iter().collect()
+                }
                 _ => self.messages(&row),
             };
             Parcel { instance: row.instance, revision: row.revision, messages, refusals: 0, careful: false }
@@ -150,6 +153,14 @@ impl Relay {
                     (Channel::Status, routing_key(&header, status.kind), event)
                 }
                 Entry::Emitted(event) => (Channel::Out, event.ty.clone(), *event),
+                Entry::Answer(event) => {
+                    if let Err(why) = self.validators.check_answer(&event) {
+                        tracing::error!(instance = %row.instance, "an answer to a command breaks its schema and is not published: {why}");
+                        add(&self.shared.counters.invalid_events, 1);
+                        continue;
+                    }
+                    (Channel::Status, Answer::routing_key(&event.ty).unwrap_or_default().to_owned(), *event)
+                }
             };
             let order_key = order_key(&event, row.instance);
             messages.push(Outgoing { channel, routing_key, order_key, content: Content::Event(Box::new(event)) });

@@ -157,6 +157,11 @@ impl Work {
         Ok(())
     }
 
+    /// Adds to what the transitions of this batch tell the world.
+    pub(crate) fn tell(&mut self, entry: Entry) {
+        self.entries.push(entry);
+    }
+
     /// Makes the group that the store commits.
     pub(crate) fn fold(mut self, limits: &Limits) -> Decided {
         let mut bookmarked = Vec::new();

@@ -8,8 +8,8 @@ use flagstop_schemas::{Hash16, InstanceId};
 
 use crate::rows::{
     BookmarkRow, DeadLetter, DefinitionNumber, DefinitionRow, Diff, EffectLease, EffectRow, InstanceRow,
-    InstanceSummary, JournalRow, LargeValue, MailRow, Meeting, NewMail, NewParked, Parent, ScheduleMemory, ScheduleRow,
-    TimerRow, WorkerId,
+    InstanceSummary, JournalRow, LargeValue, MailRow, Meeting, NewMail, NewParked, Note, Parent, ScheduleMemory,
+    ScheduleRow, TimerRow, WorkerId,
 };
 
 /// How many meetings one look gives; each of its keys gets an equal part, at least one.
@@ -148,6 +148,8 @@ pub struct Group {
     pub park: Vec<NewParked>,
     /// Dead letters. One that is already there is left as it is and not published again.
     pub dead: Vec<DeadLetter>,
+    /// What is to be published without a transition of an instance.
+    pub notes: Vec<Note>,
 }
 
 /// A schedule's new memory.
@@ -306,9 +308,13 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn sweep(&self, after: Option<Hash16>, limit: i64) -> Result<(Vec<Meeting>, Option<Hash16>), StoreError>;
 
     /// Takes expired parked events out and writes a dead letter with this code and reason for each, up to `limit`, in the
-    /// same transaction. Those that are matched go without one. Returns how many letters; fewer than `limit`: no more has
-    /// expired.
-    async fn expire_parked(&self, code: &str, reason: &str, limit: i64) -> Result<u64, StoreError>;
+    /// same transaction. Those that are matched go without one. Those whose type begins with `but`, which is not empty, stay: see
+    /// [`Store::expired`]. Returns how many letters; fewer than `limit`: no more has expired.
+    async fn expire_parked(&self, but: &str, code: &str, reason: &str, limit: i64) -> Result<u64, StoreError>;
+
+    /// Expired parked events whose type begins with `of`, the oldest first, at most `limit`. Changes nothing: claim each in
+    /// a group of no instance, with what is to be said of it.
+    async fn expired(&self, of: &str, limit: i64) -> Result<Vec<NewParked>, StoreError>;
 
     /// Due timers of these shards, oldest first. Changes nothing: a timer's row goes with the transition that it
     /// causes, and the revision lets it happen once.

@@ -212,14 +212,23 @@ pub struct DeadLetter {
     pub at_us: i64,
 }
 
+/// Something to publish that is no transition of an instance: a journal row of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// Its id: a hash, so that all shards get their part.
+    pub id: Hash16,
+    /// What to publish, encoded by the runtime; never empty.
+    pub events: Bytes,
+}
+
 /// A journal row as the relay and the history read it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JournalRow {
-    /// Whose transition; for a dead letter, its id.
+    /// Whose transition; for a dead letter or a note, its id.
     pub instance: InstanceId,
-    /// The revision that the transition made; 0 for a dead letter.
+    /// The revision that the transition made; 0 for a dead letter and for a note.
     pub revision: i32,
-    /// Which definition; 0 for a dead letter.
+    /// Which definition; 0 for a dead letter and for a note.
     pub definition: DefinitionNumber,
     /// When it was committed.
     pub at_us: i64,

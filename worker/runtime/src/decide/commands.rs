@@ -7,11 +7,12 @@ use flagstop_bus::CodecLimits;
 use flagstop_engine::Event;
 use flagstop_engine::api::{Phase, Rejected, Stimulus};
 use flagstop_engine::value;
-use flagstop_schemas::{CloudEvent, Hash16, InstanceId, message_key};
+use flagstop_schemas::{Asked, CloudEvent, Hash16, InstanceId, message_key};
 use flagstop_store::port::Group;
 use flagstop_store::rows::{Meeting, NewParked};
 
 use super::Decider;
+use crate::answers;
 use crate::codec::encode_event;
 use crate::commands::{self, Command, Order, StartCommand, Verb};
 use crate::intake::Message;
@@ -19,7 +20,7 @@ use crate::letters::{inner_letter, letter};
 use crate::work::{Refused, Work};
 
 /// The media type of an event in its stored form.
-const STORED_EVENT: &str = "application/cloudevents+json";
+pub(crate) const STORED_EVENT: &str = "application/cloudevents+json";
 
 /// What became of an order.
 enum Answer {
@@ -32,14 +33,14 @@ enum Answer {
 }
 
 impl Decider<'_> {
-    pub(super) fn command(&mut self, index: usize, key: Hash16, command: &Command, message: &Message) {
+    pub(super) fn command(&mut self, index: usize, key: Hash16, asked: &Asked, command: &Command, message: &Message) {
         match command {
-            Command::Start(start) => self.start_command(index, key, start, message),
-            Command::Order(order) => self.order(index, key, order, message),
+            Command::Start(start) => self.start_command(index, key, asked, start, message),
+            Command::Order(order) => self.order(index, key, asked, order, message),
         }
     }
 
-    fn start_command(&mut self, index: usize, key: Hash16, command: &StartCommand, message: &Message) {
+    fn start_command(&mut self, index: usize, key: Hash16, asked: &Asked, command: &StartCommand, message: &Message) {
         let named = self.ground.catalogue.named(&command.namespace, &command.name, command.version.as_deref());
         let Some(deployed) = named.cloned() else {
             let wanted =
@@ -69,6 +70,7 @@ impl Decider<'_> {
             Ok(()) => {
                 if let Some(work) = self.works.get_mut(&instance) {
                     work.group.inbox.push(key);
+                    work.tell(answers::accepted(asked, instance, self.ground.env.now_us));
                     work.items.push(index);
                 }
             }
@@ -80,7 +82,7 @@ impl Decider<'_> {
         }
     }
 
-    fn order(&mut self, index: usize, key: Hash16, order: &Order, message: &Message) {
+    fn order(&mut self, index: usize, key: Hash16, asked: &Asked, order: &Order, message: &Message) {
         let instance = order.instance;
         let answer = self.carry_out(instance, &order.verb);
         let refused = match answer {
@@ -94,8 +96,15 @@ impl Decider<'_> {
         };
         // Refused or not, it goes with what else happens to the instance: the verdict rests on that.
         if let Some(work) = self.works.get_mut(&instance) {
+            let now_us = self.ground.env.now_us;
             work.group.inbox.push(key);
-            work.group.dead.extend(refused.map(|why| letter(&message.delivery, code(&why), &why)));
+            match refused {
+                None => work.tell(answers::accepted(asked, instance, now_us)),
+                Some(why) => {
+                    work.group.dead.push(letter(&message.delivery, code(&why), &why));
+                    work.group.notes.push(answers::rejected(asked, Some(instance), code(&why), &why, now_us));
+                }
+            }
             work.items.push(index);
         }
     }
@@ -150,6 +159,7 @@ impl Decider<'_> {
             return self.kept_event(instance, meeting, envelope);
         }
         let codec: &CodecLimits = &options.codec;
+        let asked = Asked::of(&envelope);
         let answer = match commands::read(envelope, codec, &options.engine) {
             Ok(Command::Order(order)) => self.carry_out(instance, &order.verb),
             Ok(Command::Start(_)) => Answer::Refused("FS-COMMAND-INVALID: a start is for no instance".to_owned()),
@@ -163,10 +173,16 @@ impl Decider<'_> {
         };
         let Some(work) = self.works.get_mut(&instance) else { return false };
         work.group.claims.push(meeting.parked);
-        let origin = format!("kept for instance {instance}");
-        work.group.dead.extend(
-            refused.map(|why| inner_letter(origin, Some(STORED_EVENT), meeting.event.clone(), code(&why), &why)),
-        );
+        let now_us = self.ground.env.now_us;
+        match refused {
+            None => work.tell(answers::accepted(&asked, instance, now_us)),
+            Some(why) => {
+                let origin = format!("kept for instance {instance}");
+                let media = Some(STORED_EVENT);
+                work.group.dead.push(inner_letter(origin, media, meeting.event.clone(), code(&why), &why));
+                work.group.notes.push(answers::rejected(&asked, Some(instance), code(&why), &why, now_us));
+            }
+        }
         true
     }
 

@@ -11,10 +11,11 @@ use flagstop_store::rows::{NewMail, NewParked};
 
 use super::schedules::Collected;
 use super::{Arrival, Decider};
+use crate::answers;
 use crate::catalogue::{Deployed, Route};
 use crate::codec::{Mail, encode_event, raw};
 use crate::counters::add;
-use crate::intake::Message;
+use crate::intake::{Message, Says};
 use crate::letters::letter;
 use crate::work::{Refused, Work};
 
@@ -217,7 +218,13 @@ impl Decider<'_> {
     pub(super) fn set_aside(&mut self, index: usize, key: Hash16, message: &Message, code: &str, reason: String) {
         add(&self.ground.shared.counters.dead_letters, 1);
         let dead = vec![letter(&message.delivery, code, &reason)];
-        self.stand_alone(index, Group { inbox: vec![key], dead, ..Group::default() });
+        let notes = match &message.says {
+            Says::Command { asked, .. } => {
+                vec![answers::rejected(asked, None, code, &reason, self.ground.env.now_us)]
+            }
+            _ => Vec::new(),
+        };
+        self.stand_alone(index, Group { inbox: vec![key], dead, notes, ..Group::default() });
     }
 
     /// A message on which the engine panics is a defect of ours; the instance is as it was, the others go on.

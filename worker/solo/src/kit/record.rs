@@ -77,6 +77,8 @@ impl Record {
                     self.log(at_us, "emitted", event.ty.clone(), &events::data_text(&event));
                     self.emitted.push(*event);
                 }
+                // A script's commands are carried out by the kit itself: there is nobody to answer.
+                Entry::Answer(_) => {}
             }
         }
     }

@@ -66,6 +66,7 @@ macro_rules! conformance {
                 the_sweep_goes_through_in_pages,
                 expired_events_become_dead_letters_once,
                 promise_5_an_event_that_somebody_heard_expires_without_a_letter,
+                what_others_report_expires_only_when_they_claim_it,
             }
             durable {
                 d12_a_schedule_fires_once_whoever_is_faster,
@@ -93,6 +94,7 @@ macro_rules! conformance {
                 d13_a_stream_set_aside_lets_the_others_pass,
                 d13_the_cursor_passes_rows_that_are_set_aside,
                 a_dead_letter_is_written_and_published_once,
+                a_note_is_written_with_its_group_or_not_at_all,
             }
             lists {
                 lists_show_the_newest_first_in_pages,

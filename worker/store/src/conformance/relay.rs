@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
 use flagstop_schemas::InstanceId;
 
 use super::fixtures::*;
 use crate::port::{Group, Verdict};
-use crate::rows::{JournalRow, WorkerId};
+use crate::rows::{JournalRow, Note, WorkerId};
 
 async fn hold(store: &Shared, worker: WorkerId) {
     let beat = store.beat(worker, LONG_US).await.expect("the store answers a beat");
@@ -150,6 +151,28 @@ pub async fn d13_the_cursor_passes_rows_that_are_set_aside(store: Shared) {
     apply(&store, vec![group("held", 3), group("free", 0)]).await;
     let rows = drain(&store, worker(1), 2).await;
     assert_eq!(rows.iter().map(|row| row.instance).collect::<Vec<_>>(), [id("free")]);
+}
+
+/// A note stands in the journal as revision 0 under its own id, with what it says, and stands or falls with its group.
+pub async fn a_note_is_written_with_its_group_or_not_at_all(store: Shared) {
+    hold(&store, worker(1)).await;
+    let note = |name: &str| Note { id: hash(name), events: Bytes::from(format!("note {name}")) };
+    let with = |names: &[&str], message: &str| Group {
+        inbox: vec![hash(message)],
+        notes: names.iter().map(|name| note(name)).collect(),
+        ..Group::default()
+    };
+    let verdicts = commit(&store, vec![with(&["x", "y"], "m1"), with(&["z"], "m2")]).await;
+    assert_eq!(verdicts, [Verdict::Applied, Verdict::Applied]);
+    assert_eq!(commit_one(&store, with(&["x"], "m1")).await, Verdict::Duplicate(vec![hash("m1")]));
+    let rows = drain(&store, worker(1), 100).await;
+    assert!(rows.iter().all(|row| row.revision == 0 && row.definition == 0));
+    let mut said: Vec<_> = rows.iter().map(|row| (row.instance, row.events.clone())).collect();
+    said.sort_unstable();
+    let mut expected: Vec<_> =
+        ["x", "y", "z"].iter().map(|name| (InstanceId(hash(name).0), note(name).events)).collect();
+    expected.sort_unstable();
+    assert_eq!(said, expected);
 }
 
 /// A letter stands in the journal as revision 0 under its own id, once, however often and by whomever it is written.

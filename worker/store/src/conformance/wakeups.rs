@@ -238,7 +238,10 @@ pub async fn expired_events_become_dead_letters_once(store: Shared) {
     let expire = |limit| {
         let store = store.clone();
         async move {
-            store.expire_parked("FS-EVENT-EXPIRED", "nobody waited for it", limit).await.expect("the store expires")
+            store
+                .expire_parked("com.example.kept.", "FS-EVENT-EXPIRED", "nobody waited for it", limit)
+                .await
+                .expect("the store expires")
         }
     };
     assert_eq!(expire(2).await, 2, "at most the limit");
@@ -258,6 +261,26 @@ pub async fn expired_events_become_dead_letters_once(store: Shared) {
     let published = drain(&store, worker(1), 100).await;
     let letters: Vec<_> = published.iter().filter(|row| row.revision == 0).collect();
     assert_eq!(letters.len(), 3, "each letter goes to the bus once");
+}
+
+/// What somebody else must say something of is not expired by the way: it is listed, and stays until it is claimed.
+pub async fn what_others_report_expires_only_when_they_claim_it(store: Shared) {
+    let event_type = "com.example.kept.order".to_owned();
+    let kept = |name: &str, expires_us| NewParked { expires_us, event_type: event_type.clone(), ..parked(name, name) };
+    let old = NewParked { expires_us: 1, ..parked("old", "old") };
+    let park = vec![kept("k2", 2), kept("k1", 1), kept("fresh", i64::MAX), old];
+    apply(&store, vec![Group { park, ..Group::default() }]).await;
+    let expire = async || store.expire_parked("com.example.kept.", "FS-TEST", "nobody", 10).await;
+    assert_eq!(expire().await.expect("the store expires"), 1, "only the one of another type");
+    let expired = async |limit| store.expired("com.example.kept.", limit).await.expect("the store lists what expired");
+    let found = expired(10).await;
+    assert_eq!(found.iter().map(|row| row.id).collect::<Vec<_>>(), [hash("parked k1"), hash("parked k2")]);
+    assert_eq!(expired(1).await.len(), 1);
+    let claims = Group { claims: vec![found[0].id], dead: vec![letter("k1")], ..Group::default() };
+    assert_eq!(commit_one(&store, claims.clone()).await, Verdict::Applied);
+    assert_eq!(commit_one(&store, claims).await, Verdict::Gone);
+    assert_eq!(expired(10).await.len(), 1);
+    assert_eq!(store.list_dead_letters(0).await.expect("the store lists letters").len(), 2);
 }
 
 /// Promise 5 reports an event that matched nothing. One that had a target under another key, when it came or when one of
@@ -280,7 +303,9 @@ pub async fn promise_5_an_event_that_somebody_heard_expires_without_a_letter(sto
     assert_eq!(["u1", "u2", "m0"].map(matched), [Some(false), Some(false), Some(true)]);
     assert_eq!(commit_one(&store, takes("b", 1, "s2")).await, Verdict::Applied, "what is matched can still be heard");
 
-    let expire = async |limit| store.expire_parked("FS-TEST", "nobody", limit).await.expect("the store expires");
+    let expire = async |limit| {
+        store.expire_parked("com.example.kept.", "FS-TEST", "nobody", limit).await.expect("the store expires")
+    };
     assert_eq!(expire(2).await, 2, "those without a letter take up none of the limit");
     assert_eq!(expire(2).await, 1);
     let letters = store.list_dead_letters(0).await.expect("the store lists letters");

@@ -44,12 +44,17 @@ const HISTORY: &str = "select instance, revision, definition, at_us, events from
 const PARKED: &str = "select id, key, message, matched, expires_us, event_type, event from parked \
                       where event_type = $1 order by at_us desc, id limit $2";
 
+const EXPIRED: &str = "
+select id, key, message, matched, expires_us, event_type, event from parked
+where expires_us <= (extract(epoch from clock_timestamp()) * 1000000)::bigint and starts_with(event_type, $1)
+order by expires_us, id limit $2";
+
 // Who claims one of them at the same moment holds its row: it is his then. What is limited and locked is read once
 // (`materialized`), however the deletion is planned.
 const EXPIRE: &str = "
 with clock as materialized (select (extract(epoch from clock_timestamp()) * 1000000)::bigint as now_us)
 , expired as materialized (
-  select id from parked where expires_us <= (select now_us from clock)
+  select id from parked where expires_us <= (select now_us from clock) and not starts_with(event_type, $5)
   order by expires_us limit $3 for update skip locked)
 , gone as (delete from parked p using expired e where p.id = e.id 
   returning p.id, p.matched, p.event_type, p.event)
@@ -107,12 +112,24 @@ pub(super) async fn parked_of_type(
     store.connections.fetch(statement).await?.iter().map(parked).collect()
 }
 
-pub(super) async fn expire(store: &PostgresStore, code: &str, reason: &str, limit: i64) -> Result<u64, sqlx::Error> {
+pub(super) async fn expired(store: &PostgresStore, of: &str, limit: i64) -> Result<Vec<NewParked>, sqlx::Error> {
+    let statement = sqlx::query(EXPIRED).bind(of.to_owned()).bind(limit);
+    store.connections.fetch(statement).await?.iter().map(parked).collect()
+}
+
+pub(super) async fn expire(
+    store: &PostgresStore,
+    but: &str,
+    code: &str,
+    reason: &str,
+    limit: i64,
+) -> Result<u64, sqlx::Error> {
     let mut letters = 0;
     loop {
         let rest = limit - letters;
         let statement = sqlx::query(EXPIRE).bind(code.to_owned()).bind(reason.to_owned()).bind(rest);
-        let rows = store.connections.fetch(statement.bind(i32::from(SHARDS))).await?;
+        let statement = statement.bind(i32::from(SHARDS)).bind(but.to_owned());
+        let rows = store.connections.fetch(statement).await?;
         let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
         letters += row.try_get::<i64, _>(1)?;
         if row.try_get::<i64, _>(0)? < rest || letters >= limit {

@@ -92,8 +92,12 @@ impl Store for PostgresStore {
         self.tell(load::sweep(self, after, limit).await)
     }
 
-    async fn expire_parked(&self, code: &str, reason: &str, limit: i64) -> Result<u64, StoreError> {
-        self.tell(lists::expire(self, code, reason, limit).await)
+    async fn expire_parked(&self, but: &str, code: &str, reason: &str, limit: i64) -> Result<u64, StoreError> {
+        self.tell(lists::expire(self, but, code, reason, limit).await)
+    }
+
+    async fn expired(&self, of: &str, limit: i64) -> Result<Vec<NewParked>, StoreError> {
+        self.tell(lists::expired(self, of, limit).await)
     }
 
     async fn due_timers(&self, shards: &[i16], limit: i64) -> Result<Vec<DueTimer>, StoreError> {

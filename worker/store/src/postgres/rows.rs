@@ -110,6 +110,11 @@ columns! {
     }
 }
 
+columns! {
+    /// What is published without a transition.
+    Notes { id: Uuid, shard: i16, events: &'a [u8], }
+}
+
 /// All rows of some groups.
 #[derive(Debug, Default)]
 pub(super) struct Sheet<'a> {
@@ -133,6 +138,7 @@ pub(super) struct Sheet<'a> {
     pub(super) values_in: ValuesIn<'a>,
     pub(super) values_out: ValuesOut<'a>,
     pub(super) schedules: Schedules<'a>,
+    pub(super) notes: Notes<'a>,
 }
 
 impl<'a> Sheet<'a> {
@@ -189,6 +195,9 @@ impl<'a> Sheet<'a> {
             let media = letter.content_type.as_deref();
             let (code, reason, origin) = (&letter.code, &letter.reason, &letter.origin);
             self.letters.push(ord, letter.id.0, code, reason, origin, media, &letter.headers, &letter.body);
+        }
+        for note in &group.notes {
+            self.notes.push(ord, note.id.0, InstanceId(note.id.0).shard(SHARDS), &note.events);
         }
     }
 

@@ -168,6 +168,10 @@ with clock as materialized (select (extract(epoch from clock_timestamp()) * 1000
     select id, revision + 1 as revision, definition, shard, events from w where ord in (select ord from go)
     union all
     select id, 0, 0, (get_byte(uuid_send(id), 0) & ($72::int4 - 1))::int2, ''::bytea from dead_in
+    union all
+    select id, 0, 0, shard, events
+    from unnest($90::int4[], $91::uuid[], $92::int2[], $93::bytea[]) as x(ord, id, shard, events)
+    where ord in (select ord from go)
   ) j order by id, revision)
 select ord, why, id, slot, epoch from lost order by ord, why";
 
@@ -181,5 +185,5 @@ pub(super) fn statement(sheet: Sheet) -> Statement {
     let statement = sheet.effects_in.bind(sheet.effects_out.bind(statement));
     let statement = sheet.letters.bind(sheet.parked.bind(sheet.post.bind(statement)));
     let statement = statement.bind(i32::from(crate::rows::SHARDS));
-    sheet.schedules.bind(sheet.values_out.bind(sheet.values_in.bind(statement)))
+    sheet.notes.bind(sheet.schedules.bind(sheet.values_out.bind(sheet.values_in.bind(statement))))
 }

@@ -95,11 +95,25 @@ pub(super) async fn parked_of_type(
     store.connections.read(command).await?.iter().map(parked).collect()
 }
 
-pub(super) async fn expire(store: &SqliteStore, code: &str, reason: &str, limit: i64) -> Result<u64, sqlx::Error> {
+pub(super) async fn expired(store: &SqliteStore, of: &str, limit: i64) -> Result<Vec<NewParked>, sqlx::Error> {
+    let text = select_parked!(
+        "WHERE expires_us <= $1 AND substr(event_type, 1, length($3)) = $3 ORDER BY expires_us, id LIMIT $2"
+    );
+    let command = Command::fixed(text, 1).bind(store.clock.now_us()).bind(limit).bind(of);
+    store.connections.read(command).await?.iter().map(parked).collect()
+}
+
+pub(super) async fn expire(
+    store: &SqliteStore,
+    but: &str,
+    code: &str,
+    reason: &str,
+    limit: i64,
+) -> Result<u64, sqlx::Error> {
     let mut letters = 0;
     loop {
         let rest = limit - letters;
-        let (taken, written) = expire_some(store, code, reason, rest).await?;
+        let (taken, written) = expire_some(store, but, code, reason, rest).await?;
         letters += written;
         if taken < rest || letters >= limit {
             return Ok(letters.unsigned_abs());
@@ -109,9 +123,17 @@ pub(super) async fn expire(store: &SqliteStore, code: &str, reason: &str, limit:
 
 /// Each expired event is a group of its own: claimed and reported, or, if somebody claims it first, neither. Gives how many
 /// had expired, and how many letters were written.
-async fn expire_some(store: &SqliteStore, code: &str, reason: &str, limit: i64) -> Result<(i64, i64), sqlx::Error> {
-    let text = select_parked!("WHERE expires_us <= $1 ORDER BY expires_us LIMIT $2");
-    let command = Command::fixed(text, 1).bind(store.clock.now_us()).bind(limit);
+async fn expire_some(
+    store: &SqliteStore,
+    but: &str,
+    code: &str,
+    reason: &str,
+    limit: i64,
+) -> Result<(i64, i64), sqlx::Error> {
+    let text = select_parked!(
+        "WHERE expires_us <= $1 AND substr(event_type, 1, length($3)) != $3 ORDER BY expires_us LIMIT $2"
+    );
+    let command = Command::fixed(text, 1).bind(store.clock.now_us()).bind(limit).bind(but);
     let mut batch = Batch::default();
     for row in &store.connections.read(command).await? {
         let parked = parked(row)?;

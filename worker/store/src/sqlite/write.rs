@@ -186,6 +186,9 @@ impl Sheet {
         for letter in &accepted.letters {
             self.letter(letter);
         }
+        for note in &group.notes {
+            self.journal(InstanceId(note.id.0), 0, 0, &note.events);
+        }
         for schedule in &group.schedules {
             self.schedule(schedule);
         }

@@ -47,7 +47,7 @@ fn events(row: &JournalRow) -> Result<Vec<CloudEvent>, Failure> {
     })?;
     let event = |entry| match entry {
         Entry::Status(status) => render(&header, &status),
-        Entry::Emitted(event) => *event,
+        Entry::Emitted(event) | Entry::Answer(event) => *event,
     };
     Ok(entries.into_iter().map(event).collect())
 }
