@@ -53,6 +53,7 @@ const CLI: &[(&str, &str)] = schema_files!("cli":
     "publish",
     "bench",
     "config",
+    "healthcheck",
     "schemas",
 );
 

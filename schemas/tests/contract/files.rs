@@ -157,10 +157,18 @@ fn a_field_too_few_or_too_many_is_refused_in_every_status_event() {
 #[test]
 fn the_schemas_of_the_commands_are_found_by_name() {
     let names = ["instances-list", "instances-show", "instances-history", "instances-why", "instances-order"];
-    for name in names
-        .into_iter()
-        .chain(["validate", "run", "test", "deploy", "migrate", "publish", "bench", "config", "schemas"])
-    {
+    for name in names.into_iter().chain([
+        "validate",
+        "run",
+        "test",
+        "deploy",
+        "migrate",
+        "publish",
+        "bench",
+        "config",
+        "healthcheck",
+        "schemas",
+    ]) {
         let schema: Value = serde_json::from_str(cli_schema(name).unwrap()).unwrap();
         assert_eq!(schema["$id"], format!("https://flagstop.io/schemas/cli/{name}.schema.json"));
     }

@@ -53,6 +53,8 @@ pub enum Command {
     /// Describe what goes over the bus as an AsyncAPI document
     #[command(name = "asyncapi")]
     AsyncApi(commands::asyncapi::AsyncApi),
+    /// Ask a worker's port whether it is ready
+    Healthcheck(commands::healthcheck::Healthcheck),
     /// Print the configuration, or document its keys
     Config(commands::config::ConfigCommand),
 }

@@ -69,6 +69,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
             Command::Bench(command) => command.run(config).await,
             Command::Schemas(command) => command.run(),
             Command::AsyncApi(command) => command.run(config).await,
+            Command::Healthcheck(command) => command.run().await,
             Command::Config(command) => command.run(config),
         }
     });

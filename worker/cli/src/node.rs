@@ -81,6 +81,11 @@ impl Node {
         self.worker.id().0.to_string()
     }
 
+    /// The worker's vital signs, for its port.
+    pub fn vitals(&self) -> flagstop_runtime::Vitals {
+        self.worker.vitals()
+    }
+
     /// What the worker has done so far.
     pub fn counters(&self) -> flagstop_runtime::WorkerCounters {
         self.worker.counters()

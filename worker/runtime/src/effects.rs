@@ -149,6 +149,16 @@ impl Effects {
         waiting.iter().for_each(|submitted| self.forget(&submitted.lease));
     }
 
+    /// How many are here: waiting for a place, or in flight.
+    pub(crate) fn len(&self) -> usize {
+        lock(&self.known).len()
+    }
+
+    /// How many wait for a place.
+    pub(crate) fn waiting(&self) -> usize {
+        lock(&self.waiting).len()
+    }
+
     /// Nothing waits and nothing is in flight.
     pub(crate) fn is_idle(&self) -> bool {
         lock(&self.known).is_empty()

@@ -144,6 +144,8 @@ pub(crate) struct Shared {
     pub(crate) journal_grew: tokio::sync::Notify,
     /// Unpublished events are older than the watermark: no new messages (PROTOCOL D13).
     pub(crate) behind: std::sync::atomic::AtomicBool,
+    /// When the oldest event was committed that this worker is publishing; 0: nothing waits.
+    pub(crate) oldest_unpublished_us: std::sync::atomic::AtomicI64,
     /// The catalogue's version in the store, as of the last sign of life.
     pub(crate) deployed: std::sync::atomic::AtomicI64,
     /// How far the database's clock is ahead of this machine's, in microseconds.

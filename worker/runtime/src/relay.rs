@@ -97,6 +97,7 @@ impl Relay {
 
     /// Holds new messages back while events wait too long for the broker, and lets them flow again afterwards.
     fn watch_lag(&self, oldest_us: Option<i64>) {
+        self.shared.oldest_unpublished_us.store(oldest_us.unwrap_or_default(), Ordering::Relaxed);
         let lag_us = oldest_us.map_or(0, |oldest_us| self.shared.about_now_us() - oldest_us);
         let behind = lag_us > i64::try_from(self.shared.options.relay_lag_max_ms).unwrap_or(i64::MAX / 1_000) * 1_000;
         if self.shared.behind.swap(behind, Ordering::Relaxed) != behind {

@@ -26,6 +26,7 @@ use crate::relay::Relay;
 use crate::schedules;
 use crate::secrets::Secrets;
 use crate::timers;
+use crate::vitals::Vitals;
 
 /// Why a worker does not start.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +93,7 @@ impl Worker {
             pokes: Pokes(pokes_in),
             refused: Refused::default(),
             behind: AtomicBool::new(false),
+            oldest_unpublished_us: AtomicI64::new(0),
             clock_ahead_us: AtomicI64::new(0),
             deployed: AtomicI64::new(0),
             shards: watch::Sender::new(Vec::new()),
@@ -158,6 +160,12 @@ impl Worker {
     #[must_use]
     pub fn id(&self) -> WorkerId {
         self.shared.worker
+    }
+
+    /// Its vital signs, which can be read as long as the process lives.
+    #[must_use]
+    pub fn vitals(&self) -> Vitals {
+        Vitals { shared: self.shared.clone(), effects: self.effects.clone(), drain: self.drain.clone() }
     }
 
     /// What it has done so far.

@@ -5,6 +5,7 @@ pub mod bench;
 pub mod config;
 pub mod deploy;
 pub mod dev;
+pub mod healthcheck;
 pub mod instances;
 pub mod migrate;
 pub mod publish;

@@ -7,6 +7,8 @@ use clap::Args;
 use crate::args::{BusFlag, StoreFlag};
 use crate::config::{Config, Flags, shown_url};
 use crate::exit::Failure;
+use crate::http::health::Patient;
+use crate::http::server::{self, Site};
 use crate::node::{self, Node};
 use crate::signals::Signals;
 
@@ -21,6 +23,10 @@ pub struct WorkerCommand {
     /// YAML or JSON file, or directory of files, with the secrets that workflows use (or `worker.secrets`)
     #[arg(long, value_name = "PATH")]
     secrets: Option<PathBuf>,
+    /// Serve `/healthz/live`, `/healthz/ready` and `/metrics` at this address, such as 0.0.0.0:9090; without it no port
+    /// is opened
+    #[arg(long, value_name = "ADDR")]
+    http: Option<String>,
 }
 
 impl WorkerCommand {
@@ -33,10 +39,20 @@ impl WorkerCommand {
             secrets: self.secrets.as_deref(),
         })?;
         let mut signals = Signals::catch()?;
+        let patient = Patient::default();
+        // From the beginning: an orchestrator asks while the worker still looks for its store.
+        if let Some(http) = &self.http {
+            let listener = server::listen(http).await?;
+            let address = listener.local_addr().map_err(|error| server::no_port(http, &error))?;
+            eprintln!("flagstop worker: health and metrics at http://{address}");
+            tokio::spawn(server::serve(listener, Site { patient: patient.clone(), ingest: None }));
+        }
         let node = tokio::select! {
             node = start(&config) => node?,
             _ = signals.next() => return Ok(()),
         };
+        // Set once, here.
+        let _ = patient.set(node.vitals());
         eprintln!(
             "flagstop worker {} ready: store {}, bus {}",
             node.id(),

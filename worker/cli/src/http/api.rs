@@ -5,54 +5,40 @@
 use std::sync::Arc;
 
 use axum::body::to_bytes;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use flagstop_bus::port::{Bus, Channel, PublishError, RawMessage};
 use flagstop_bus::{CodecError, CodecLimits};
 use serde_json::json;
-use tokio::net::TcpListener;
 
+use super::problem::Problem;
 use crate::events;
 
-/// What the handler needs.
+/// Where events are taken.
 #[derive(Debug, Clone)]
-struct Ingest {
+pub struct Ingest {
     bus: Arc<dyn Bus>,
     limits: CodecLimits,
     bytes_max: usize,
 }
 
-/// Why an event was not taken.
-#[derive(Debug)]
-struct Problem {
-    status: StatusCode,
-    code: String,
-    detail: String,
-    hint: &'static str,
-}
-
 const FORMS: &str = "send `Content-Type: application/cloudevents+json` with the whole event as JSON, \
                      or its data with the headers ce-specversion, ce-type, ce-source and ce-id";
 
-/// Serves until the task is dropped.
-pub async fn serve(listener: TcpListener, bus: Arc<dyn Bus>, limits: CodecLimits) {
-    let bytes_max = limits.body_bytes_max;
-    let router = axum::Router::new().fallback(handle).with_state(Ingest { bus, limits, bytes_max });
-    if let Err(error) = axum::serve(listener, router).await {
-        tracing::error!(%error, "the HTTP port was lost; restart to take events over HTTP again");
+impl Ingest {
+    /// Takes them for this bus, within these limits.
+    pub fn new(bus: Arc<dyn Bus>, limits: CodecLimits) -> Self {
+        Self { bus, bytes_max: limits.body_bytes_max, limits }
     }
-}
 
-async fn handle(State(ingest): State<Ingest>, request: Request) -> Response {
-    take(&ingest, request).await.unwrap_or_else(IntoResponse::into_response)
+    /// Takes one.
+    pub async fn take(&self, request: Request) -> Result<Response, Problem> {
+        take(self, request).await
+    }
 }
 
 async fn take(ingest: &Ingest, request: Request) -> Result<Response, Problem> {
-    if request.uri().path() != "/events" {
-        let detail = format!("there is nothing at {}", request.uri().path());
-        return Err(Problem::new(StatusCode::NOT_FOUND, "FS-HTTP-PATH", detail, "events go to POST /events"));
-    }
     if request.method() != Method::POST {
         let detail = format!("/events does not take {}", request.method());
         return Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "FS-HTTP-METHOD", detail, "use POST"));
@@ -102,24 +88,4 @@ fn content_type(headers: &HeaderMap) -> Option<String> {
 fn ce(headers: &HeaderMap) -> Vec<(String, bytes::Bytes)> {
     let ours = headers.iter().filter(|(name, _)| name.as_str().starts_with("ce-"));
     ours.map(|(name, value)| (name.as_str().to_owned(), bytes::Bytes::copy_from_slice(value.as_bytes()))).collect()
-}
-
-impl Problem {
-    fn new(status: StatusCode, code: &str, detail: impl Into<String>, hint: &'static str) -> Self {
-        Self { status, code: code.to_owned(), detail: detail.into(), hint }
-    }
-}
-
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        let body = json!({
-            "type": "about:blank",
-            "title": self.status.canonical_reason().unwrap_or("Error"),
-            "status": self.status.as_u16(),
-            "detail": self.detail,
-            "code": self.code,
-            "hint": self.hint,
-        });
-        (self.status, [(header::CONTENT_TYPE, "application/problem+json")], body.to_string()).into_response()
-    }
 }

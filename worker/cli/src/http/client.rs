@@ -45,3 +45,24 @@ fn cause(error: &dyn std::error::Error) -> String {
         None => error.to_string(),
     }
 }
+
+/// Asks whether the process at an address is ready: the report that it gives, whatever it says.
+pub async fn ready(base: &str) -> Result<serde_json::Value, Failure> {
+    let url = format!("{}/healthz/ready", base.trim_end_matches('/').trim_end_matches("/healthz/ready"));
+    let answer = reqwest::Client::new().get(&url).timeout(ANSWER_TIME_MAX).send().await.map_err(|error| {
+        let what = format!("{url}: {}", cause(&error));
+        if error.is_builder() {
+            return Failure::new(Exit::Invalid, "FS-HTTP-URL", what, "give an address such as http://127.0.0.1:9090");
+        }
+        Failure::new(Exit::Unreachable, "FS-HTTP-UNREACHABLE", what, "is `flagstop worker --http ADDR` running there?")
+    })?;
+    let status = answer.status();
+    let text = answer.text().await.unwrap_or_default();
+    match serde_json::from_str::<serde_json::Value>(&text) {
+        Ok(report) if report["ready"].is_boolean() => Ok(report),
+        _ => {
+            let what = format!("{url} answered {status}, which is no health report");
+            Err(Failure::new(Exit::Failed, "FS-HTTP-REFUSED", what, "give the address of a `flagstop worker --http`"))
+        }
+    }
+}

@@ -1,4 +1,7 @@
-//! Events over HTTP: the port that `dev` opens, and the client that uses it.
+//! What is served over HTTP (events, health, metrics), and the client that asks for it.
 
 pub mod api;
 pub mod client;
+pub mod health;
+mod problem;
+pub mod server;

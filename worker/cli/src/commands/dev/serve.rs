@@ -1,8 +1,8 @@
 //! The one process of `dev`: store, bus, worker, HTTP port and the live log.
 
 use std::fs::File;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use flagstop_schemas::Data;
 use tokio::io::AsyncReadExt;
@@ -16,13 +16,17 @@ use crate::definitions::{self, Checked};
 use crate::demo::script::Script;
 use crate::events;
 use crate::exit::{Exit, Failure};
-use crate::http::api;
+use crate::http::api::Ingest;
+use crate::http::server::{self, Site};
 use crate::live::READY_TYPE;
 use crate::node::{self, Node};
 use crate::signals::Signals;
 
 /// Where events are taken unless `--http` says otherwise.
 const HTTP_DEFAULT: &str = "127.0.0.1:8080";
+
+/// Any port that is free.
+const HTTP_FREE: &str = "127.0.0.1:0";
 
 /// What to serve.
 pub struct Plan<'a> {
@@ -65,13 +69,15 @@ pub async fn serve(plan: &Plan<'_>) -> Result<(), Failure> {
     bus.prepare(config.bus.declare).await?;
     let listener = listen(dev.http.as_deref()).await?;
     let address = match &listener {
-        Some(listener) => Some(listener.local_addr().map_err(|e| no_port(HTTP_DEFAULT, &e))?),
+        Some(listener) => Some(listener.local_addr().map_err(|e| server::no_port(HTTP_DEFAULT, &e))?),
         None => None,
     };
     let trace = Trace::start(&bus, dev.output).await?;
     let node = Node::start(store, bus.clone(), &config).await?;
     if let Some(listener) = listener {
-        tokio::spawn(api::serve(listener, bus, config.worker.codec));
+        let patient = Arc::new(OnceLock::from(node.vitals()));
+        let ingest = Some(Ingest::new(bus, config.worker.codec));
+        tokio::spawn(server::serve(listener, Site { patient, ingest }));
     }
 
     let base = address.map(|address| format!("http://{address}"));
@@ -131,32 +137,18 @@ fn lock(data: &Path) -> Result<File, Failure> {
 
 /// Opens the port. One that nobody asked for by number gives way when it is taken.
 async fn listen(http: Option<&str>) -> Result<Option<TcpListener>, Failure> {
-    if http == Some("off") {
-        return Ok(None);
+    match http {
+        Some("off") => Ok(None),
+        Some(text) => server::listen(text).await.map(Some),
+        None => match TcpListener::bind(server::address(HTTP_DEFAULT)?).await {
+            Ok(listener) => Ok(Some(listener)),
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+                eprintln!("flagstop dev: {HTTP_DEFAULT} is taken, so a free port is used");
+                server::listen(HTTP_FREE).await.map(Some)
+            }
+            Err(error) => Err(server::no_port(HTTP_DEFAULT, &error)),
+        },
     }
-    let text = http.unwrap_or(HTTP_DEFAULT);
-    let address: SocketAddr = text.parse().map_err(|_| {
-        let what = format!("`{text}` is no address");
-        Failure::new(Exit::Invalid, "FS-HTTP-ADDR", what, "give host and port, such as `127.0.0.1:8080`, or `off`")
-    })?;
-    match TcpListener::bind(address).await {
-        Ok(listener) => Ok(Some(listener)),
-        Err(error) if http.is_none() && error.kind() == std::io::ErrorKind::AddrInUse => {
-            eprintln!("flagstop dev: port {} is taken, so a free one is used", address.port());
-            TcpListener::bind((address.ip(), 0)).await.map(Some).map_err(|error| no_port(text, &error))
-        }
-        Err(error) => Err(no_port(text, &error)),
-    }
-}
-
-fn no_port(address: &str, error: &std::io::Error) -> Failure {
-    let what = format!("{address}: {error}");
-    Failure::new(
-        Exit::Invalid,
-        "FS-HTTP-PORT",
-        what,
-        "choose another port with `--http 127.0.0.1:PORT`, or `--http off`",
-    )
 }
 
 fn conflict_hint(failure: Failure, data: &Path) -> Failure {

@@ -1,0 +1,85 @@
+//! A worker's vital signs, for health checks and metrics. Reads only, and never waits for a loop.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use flagstop_store::port::{Counters, SchemaState};
+use tokio_util::sync::CancellationToken;
+
+use crate::counters::WorkerCounters;
+use crate::effects::Effects;
+use crate::intake::Shared;
+
+/// How long the store may take to answer before it counts as down.
+const STORE_TIME_MAX: Duration = Duration::from_secs(3);
+
+/// Where the signs are read. Outlives the worker's drain.
+#[derive(Clone)]
+pub struct Vitals {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) effects: Arc<Effects>,
+    pub(crate) drain: CancellationToken,
+}
+
+/// The signs at one moment.
+#[derive(Debug, Clone)]
+pub struct Signs {
+    /// What it has done so far.
+    pub done: WorkerCounters,
+    /// What its store cost so far.
+    pub store: Counters,
+    /// Whether the store answers, and with a schema for this build: why not, if it does not.
+    pub store_fault: Option<String>,
+    /// The broker's connections are up.
+    pub bus_up: bool,
+    /// It takes no more messages, because it is told to stop.
+    pub draining: bool,
+    /// Every deployed definition is compiled here.
+    pub catalogue_whole: bool,
+    /// The catalogue's version.
+    pub catalogue: i64,
+    /// Journal rows wait longer than allowed, so no new messages are taken (PROTOCOL D13).
+    pub behind: bool,
+    /// How long the oldest journal row that this worker publishes has waited, in microseconds.
+    pub relay_lag_us: i64,
+    /// Side effects that are here: waiting for a place, or under way.
+    pub effects_here: usize,
+    /// Of these, those that wait for a place.
+    pub effects_waiting: usize,
+    /// Shards whose relay and timers it holds.
+    pub shards: usize,
+}
+
+impl Vitals {
+    /// Reads them; asks the store.
+    pub async fn read(&self) -> Signs {
+        let shared = &self.shared;
+        let catalogue = shared.catalogues.current();
+        let oldest_us = shared.oldest_unpublished_us.load(Ordering::Relaxed);
+        Signs {
+            store_fault: self.store_fault().await,
+            done: shared.counters.copy(),
+            store: shared.store.counters(),
+            bus_up: shared.bus.healthy(),
+            draining: self.drain.is_cancelled(),
+            catalogue_whole: catalogue.whole,
+            catalogue: catalogue.version,
+            behind: shared.behind.load(Ordering::Relaxed),
+            relay_lag_us: if oldest_us == 0 { 0 } else { (shared.about_now_us() - oldest_us).max(0) },
+            effects_here: self.effects.len(),
+            effects_waiting: self.effects.waiting(),
+            shards: shared.shards.borrow().len(),
+        }
+    }
+
+    async fn store_fault(&self) -> Option<String> {
+        match tokio::time::timeout(STORE_TIME_MAX, self.shared.store.schema()).await {
+            Ok(Ok(SchemaState::Current)) => None,
+            Ok(Ok(SchemaState::Behind(why))) => Some(format!("the schema is behind this build: {why}")),
+            Ok(Ok(SchemaState::Ahead(why))) => Some(format!("the schema is ahead of this build: {why}")),
+            Ok(Err(why)) => Some(why.to_string()),
+            Err(_) => Some(format!("no answer within {} s", STORE_TIME_MAX.as_secs())),
+        }
+    }
+}
