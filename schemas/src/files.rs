@@ -35,6 +35,7 @@ const COMMAND: &[(&str, &str)] = schema_files!("command":
     "suspend.v1",
     "continue.v1",
     "retry.v1",
+    "rerun.v1",
     "accepted.v1",
     "rejected.v1",
 );

@@ -53,6 +53,12 @@ impl InstanceId {
         Self(Hash16::of("flagstop/instance/schedule", &parts).0)
     }
 
+    /// The id of the instance that the command `source` + `id` begins to run an ended one again.
+    #[must_use]
+    pub fn of_rerun(source: &str, id: &str) -> Self {
+        Self(Hash16::of("flagstop/instance/rerun", &[source, id].map(str::as_bytes)).0)
+    }
+
     /// The id of a child that a parent's task run starts (PROTOCOL D10).
     #[must_use]
     pub fn of_child(parent: InstanceId, pointer: &str, run: &str) -> Self {

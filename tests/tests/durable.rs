@@ -8,6 +8,7 @@ use flagstop_bus::port::Channel;
 use flagstop_engine::api::Phase;
 use flagstop_engine::value;
 use flagstop_runtime::{Options, Order};
+use flagstop_schemas::InstanceId;
 use flagstop_tests::http::Hr;
 use flagstop_tests::onboarding::event;
 use flagstop_tests::scene::{Scene, WAITS, command, go, start, started};

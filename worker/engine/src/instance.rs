@@ -36,6 +36,8 @@ pub struct Instance {
     pub(crate) timeout: Option<Deadline>,
     /// How many workflows stand above it.
     pub(crate) depth: u32,
+    /// Which ended instance it runs again.
+    pub(crate) rerun_of: Option<InstanceId>,
     /// The last status event's number.
     pub(crate) sequence: u64,
     /// The next frame's number. Numbers are never used twice, and a child's is above its parent's.
@@ -99,6 +101,7 @@ impl Instance {
             started_us: 0,
             timeout: None,
             depth: 0,
+            rerun_of: None,
             sequence: 0,
             next_run: 1,
             input: Value::Null,
@@ -115,6 +118,12 @@ impl Instance {
             effects_in_flight: 0,
             known: Known::default(),
         }
+    }
+
+    /// The same, to run what has ended again: its status events say so.
+    #[must_use]
+    pub fn rerunning(self, ended: InstanceId) -> Self {
+        Self { rerun_of: Some(ended), ..self }
     }
 
     /// Its id.
@@ -396,10 +405,13 @@ impl Instance {
         self.kept.iter().for_each(|kept| kept.write(to));
         self.steps_since_wait.write(to);
         self.go_on_at.write(to);
-        // Most have none: their snapshots stay as they were before there were any.
-        if !self.apart.is_empty() {
+        // Most have nothing of what follows: their snapshots stay as they were before there was any of it.
+        if !self.apart.is_empty() || self.rerun_of.is_some() {
             to.number(self.apart.len() as u64);
             self.apart.values().for_each(|apart| apart.write(to));
+        }
+        if let Some(ended) = self.rerun_of {
+            Some(Hash16(ended.0)).write(to);
         }
     }
 
@@ -419,6 +431,7 @@ impl Instance {
             started_us: Stored::read(from)?,
             timeout: Stored::read(from)?,
             depth: Stored::read(from)?,
+            rerun_of: None,
             sequence: Stored::read(from)?,
             next_run: Stored::read(from)?,
             input: Stored::read(from)?,
@@ -441,6 +454,9 @@ impl Instance {
         for _ in 0..apart {
             let apart = Apart::read(plan, from)?;
             instance.apart.insert(apart.frame.run, Arc::new(apart));
+        }
+        if !from.is_at_end() {
+            instance.rerun_of = Option::<Hash16>::read(from)?.map(|ended| InstanceId(ended.0));
         }
         if !instance.phase.has_ended() {
             let flights = instance.frames.iter().map(|frame| instance.flights(plan, frame.run).effects.len());

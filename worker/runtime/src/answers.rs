@@ -4,9 +4,15 @@
 use flagstop_schemas::{Answer, Asked, CloudEvent, Entry, Hash16, Header, InstanceId, journal};
 use flagstop_store::rows::Note;
 
-/// The answer to a command that was carried out.
-pub(crate) fn accepted(asked: &Asked, instance: InstanceId, at_us: i64) -> Entry {
-    Entry::Answer(Box::new(asked.answer(&Answer::Accepted, Some(instance), at_us)))
+use crate::work::Work;
+
+/// The answer to a command that was carried out, beside what it did. `instance`: which one it is about.
+pub(crate) fn accept(work: &mut Work, asked: &Asked, instance: InstanceId, at_us: i64) {
+    let answer = asked.answer(&Answer::Accepted, Some(instance), at_us);
+    match work.is_moved() {
+        true => work.tell(Entry::Answer(Box::new(answer))),
+        false => work.group.notes.push(note(answer)),
+    }
 }
 
 /// The answer to a command that was not carried out; a code that `reason` begins with is left out of it.

@@ -43,6 +43,13 @@ pub(crate) enum Mail {
     Continue,
     /// Lets it go on where it faulted.
     Retry,
+    /// Runs it again, as a new instance.
+    Rerun {
+        /// Of whoever asks for it.
+        source: String,
+        /// Tells this asking from others.
+        id: String,
+    },
     /// The last transition ended by its budget (PROTOCOL D18): a letter to itself, so that no crash stops it.
     Proceed,
 }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use flagstop_bus::CodecLimits;
-use flagstop_engine::api::Stimulus;
+use flagstop_engine::api::{Phase, Stimulus};
 use flagstop_engine::{Event, Limits};
-use flagstop_schemas::{Answer, COMMAND_PREFIX as PREFIX, CloudEvent, Data, InstanceId};
+use flagstop_schemas::{Answer, COMMAND_PREFIX as PREFIX, CloudEvent, Data, Hash16, InstanceId};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use crate::codec::decode_event;
 
 /// Commands that this build knows, for messages.
-const KNOWN: &str = "start, resume, cancel, suspend, continue, retry";
+const KNOWN: &str = "start, resume, cancel, suspend, continue, retry, rerun";
 
 /// A command.
 #[derive(Debug, Clone)]
@@ -42,11 +42,29 @@ pub(crate) struct StartCommand {
 /// A command to one instance.
 #[derive(Debug)]
 pub(crate) struct Order {
-    /// To whom: the command's `subject`.
-    pub(crate) instance: InstanceId,
+    pub(crate) to: Addressee,
     pub(crate) verb: Verb,
     /// As it came.
     pub(crate) envelope: CloudEvent,
+}
+
+/// To whom a command goes.
+#[derive(Debug, Clone)]
+pub(crate) enum Addressee {
+    /// The command's `subject`.
+    Instance(InstanceId),
+    /// The one live instance of a definition that has a business key.
+    Business(BusinessKey),
+}
+
+/// A business key within the versions of one definition.
+#[derive(Debug, Clone)]
+pub(crate) struct BusinessKey {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    /// Any, if it is missing.
+    pub(crate) version: Option<String>,
+    pub(crate) key: String,
 }
 
 /// What an instance is told.
@@ -58,26 +76,26 @@ pub(crate) enum Verb {
     Suspend,
     Continue,
     Retry,
+    /// To begin anew, as another instance.
+    Rerun,
 }
 
 /// Why a message is no command that can be carried out: a stable code, and what to do.
 pub(crate) type NoCommand = (&'static str, String);
 
-/// `data` of the commands that say all by their type.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Remark {
+/// `data` of the commands to one instance: all that any of them may say.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct OrderData {
     /// Why, for people.
     #[allow(dead_code, reason = "checked, and kept with the message")]
     reason: Option<String>,
-}
-
-/// `data` of `io.flagstop.command.resume.v1`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ResumeData {
-    /// A CloudEvent in JSON format.
-    event: Box<RawValue>,
+    /// Of `resume`: a CloudEvent in JSON format.
+    event: Option<Box<RawValue>>,
+    business_key: Option<String>,
+    namespace: Option<String>,
+    name: Option<String>,
+    version: Option<String>,
 }
 
 /// Is it a command at all?
@@ -96,65 +114,107 @@ pub(crate) fn is_answer(ty: &str) -> bool {
 /// Says what is wrong with it and how to mend it.
 pub(crate) fn read(event: CloudEvent, codec: &CodecLimits, limits: &Limits) -> Result<Command, NoCommand> {
     let verb = event.ty.strip_prefix(PREFIX).and_then(|rest| rest.strip_suffix(".v1")).unwrap_or_default();
-    let verb = match verb {
-        "start" => {
-            let mut command: StartCommand = data(&event, "{namespace, name, version?, input?}")?;
-            command.cause = (event.id.clone(), event.source.clone());
-            return Ok(Command::Start(Arc::new(command)));
-        }
-        "resume" => {
-            let resume: ResumeData = data(&event, "{event}, where `event` is a CloudEvent in JSON format")?;
-            let invalid = |why: String| ("FS-COMMAND-INVALID", format!("`data.event` of the resume command: {why}"));
-            let inner = decode_event(resume.event.get().as_bytes(), codec).map_err(|why| invalid(why.to_string()))?;
+    if verb == "start" {
+        let mut command: StartCommand = data(&event, "{namespace, name, version?, input?}")?;
+        command.cause = (event.id.clone(), event.source.clone());
+        return Ok(Command::Start(Arc::new(command)));
+    }
+    if !["resume", "cancel", "suspend", "continue", "retry", "rerun"].contains(&verb) {
+        let what =
+            format!("this build does not know the command `{}`; it knows {KNOWN}, each as `{PREFIX}NAME.v1`", event.ty);
+        return Err(("FS-COMMAND-UNKNOWN", what));
+    }
+    let mut said = order_data(&event, verb)?;
+    let inner = said.event.take();
+    let verb = match (verb, inner) {
+        ("resume", Some(inner)) => {
+            let invalid = |why: String| invalid(format!("`data.event` of the resume command: {why}"));
+            let inner = decode_event(inner.get().as_bytes(), codec).map_err(|why| invalid(why.to_string()))?;
             Verb::Resume(Arc::new(Event::parse(inner, limits).map_err(|why| invalid(why.to_string()))?))
         }
-        "cancel" => bare(&event, Verb::Cancel)?,
-        "suspend" => bare(&event, Verb::Suspend)?,
-        "continue" => bare(&event, Verb::Continue)?,
-        "retry" => bare(&event, Verb::Retry)?,
-        _ => {
-            let what = format!(
-                "this build does not know the command `{}`; it knows {KNOWN}, each as `{PREFIX}NAME.v1`",
-                event.ty
-            );
-            return Err(("FS-COMMAND-UNKNOWN", what));
-        }
+        ("resume", None) => return Err(invalid("`data.event` of the resume command is missing".to_owned())),
+        (_, Some(_)) => return Err(invalid(format!("only `resume` has `data.event`, `{verb}` has none"))),
+        ("cancel", None) => Verb::Cancel,
+        ("suspend", None) => Verb::Suspend,
+        ("continue", None) => Verb::Continue,
+        ("retry", None) => Verb::Retry,
+        (_, None) => Verb::Rerun,
     };
-    let subject = event.subject.as_deref().unwrap_or_default();
-    let instance = uuid::Uuid::parse_str(subject).map_err(|_| {
-        let what = "the command must name its instance: `subject` is the id, as `flagstop instances list` shows it";
-        ("FS-COMMAND-INVALID", format!("{what}; here it is `{subject}`"))
-    })?;
-    Ok(Command::Order(Arc::new(Order { instance: InstanceId(instance), verb, envelope: event })))
+    let to = addressee(event.subject.as_deref().unwrap_or_default(), said, &verb)?;
+    Ok(Command::Order(Arc::new(Order { to, verb, envelope: event })))
 }
 
-fn bare(event: &CloudEvent, verb: Verb) -> Result<Verb, NoCommand> {
+fn order_data(event: &CloudEvent, verb: &str) -> Result<OrderData, NoCommand> {
     let says_nothing = match &event.data {
         Data::Absent => true,
         Data::Json(text) => text.trim_ascii() == b"null",
         Data::Binary(_) => false,
     };
-    if !says_nothing {
-        let _remark: Remark = data(event, "{reason?}, or none at all")?;
+    match verb {
+        "resume" => data(event, "{event, …}, where `event` is a CloudEvent in JSON format"),
+        _ if says_nothing => Ok(OrderData::default()),
+        _ => data(event, "{reason?}, with {businessKey, namespace, name, version?} if it has no `subject`"),
     }
-    Ok(verb)
+}
+
+/// Either by `subject`, or by the business key with the definition.
+fn addressee(subject: &str, said: OrderData, verb: &Verb) -> Result<Addressee, NoCommand> {
+    const HOW: &str = "a command names its instance by `subject`, the id as `flagstop instances list` shows it, or by \
+                       `data.businessKey` with `data.namespace` and `data.name` of the definition";
+    match (subject, said.business_key, said.namespace, said.name) {
+        ("", Some(key), Some(namespace), Some(name)) if !matches!(verb, Verb::Rerun) => {
+            Ok(Addressee::Business(BusinessKey { namespace, name, version: said.version, key }))
+        }
+        ("", Some(_), Some(_), Some(_)) => Err(invalid(
+            "a rerun names the ended instance by `subject`: several may have had its business key".to_owned(),
+        )),
+        ("", Some(_), ..) => Err(invalid(format!("{HOW}; here the definition is missing"))),
+        ("", None, ..) => Err(invalid(format!("{HOW}; here there is neither"))),
+        (_, None, None, None) if said.version.is_none() => uuid::Uuid::parse_str(subject)
+            .map(|id| Addressee::Instance(InstanceId(id)))
+            .map_err(|_| invalid(format!("{HOW}; here `subject` is `{subject}`"))),
+        _ => Err(invalid(format!("{HOW}; here it is both"))),
+    }
+}
+
+fn invalid(why: String) -> NoCommand {
+    ("FS-COMMAND-INVALID", why)
 }
 
 fn data<T: DeserializeOwned>(event: &CloudEvent, form: &str) -> Result<T, NoCommand> {
     let Data::Json(text) = &event.data else {
-        return Err(("FS-COMMAND-INVALID", format!("the command `{}` needs JSON data: {form}", event.ty)));
+        return Err(invalid(format!("the command `{}` needs JSON data: {form}", event.ty)));
     };
-    serde_json::from_slice(text).map_err(|why| {
-        let what = format!("the data of the command `{}` is invalid: {why}; it needs {form}", event.ty);
-        ("FS-COMMAND-INVALID", what)
-    })
+    serde_json::from_slice(text)
+        .map_err(|why| invalid(format!("the data of the command `{}` is invalid: {why}; it needs {form}", event.ty)))
+}
+
+impl BusinessKey {
+    /// Under which such an instance is found, and such a command waits.
+    pub(crate) fn hash(&self) -> Hash16 {
+        business_hash(&self.namespace, &self.name, &self.key)
+    }
+}
+
+/// Under which an instance with this business key is found, whatever the version of its definition.
+pub(crate) fn business_hash(namespace: &str, name: &str, key: &str) -> Hash16 {
+    Hash16::of("flagstop/business-key", &[namespace, name, key].map(str::as_bytes))
 }
 
 impl Verb {
+    /// Can it be for an instance in this phase? Who is named by a business key is looked for among these alone.
+    pub(crate) fn fits(&self, phase: Phase) -> bool {
+        match self {
+            Self::Retry => phase == Phase::Faulted,
+            Self::Rerun => phase.has_ended(),
+            Self::Resume(_) | Self::Cancel | Self::Suspend | Self::Continue => !phase.has_ended(),
+        }
+    }
+
     /// The stimulus of the verbs that say all by themselves.
     pub(crate) fn stimulus(&self) -> Option<Stimulus> {
         match self {
-            Self::Resume(_) => None,
+            Self::Resume(_) | Self::Rerun => None,
             Self::Cancel => Some(Stimulus::Cancel),
             Self::Suspend => Some(Stimulus::Suspend),
             Self::Continue => Some(Stimulus::Continue),
@@ -190,10 +250,11 @@ mod tests {
 
     #[test]
     fn an_order_names_its_instance_and_may_say_why() {
-        for name in ["cancel", "suspend", "continue", "retry"] {
+        for name in ["cancel", "suspend", "continue", "retry", "rerun"] {
             for data in [None, Some("null"), Some("{}"), Some(r#"{"reason":"a test"}"#)] {
                 let Ok(Command::Order(order)) = command(name, Some(ID), data) else { panic!("{name} {data:?}") };
-                assert_eq!(order.instance.to_string(), ID);
+                let Addressee::Instance(id) = &order.to else { panic!("{name} {data:?}") };
+                assert_eq!(id.to_string(), ID);
             }
         }
         let resume = r#"{"event":{"specversion":"1.0","id":"e","source":"/s","type":"t","data":{"n":1}}}"#;
@@ -203,15 +264,41 @@ mod tests {
     }
 
     #[test]
+    fn an_order_may_name_the_business_object_and_its_definition_instead() {
+        let event = r#""event":{"specversion":"1.0","id":"e","source":"/s","type":"t"}"#;
+        let whom = r#""businessKey":"e-1","namespace":"hr","name":"onboarding""#;
+        for (verb, data) in [
+            ("cancel", format!("{{{whom}}}")),
+            ("retry", format!(r#"{{{whom},"version":"1.0.0","reason":"a test"}}"#)),
+            ("resume", format!("{{{whom},{event}}}")),
+        ] {
+            let Ok(Command::Order(order)) = command(verb, None, Some(&data)) else { panic!("{verb} {data}") };
+            let Addressee::Business(to) = &order.to else { panic!("{verb} {data}") };
+            assert_eq!(to.hash(), business_hash("hr", "onboarding", "e-1"));
+            assert_eq!(to.version.is_some(), verb == "retry");
+        }
+    }
+
+    #[test]
     fn what_is_wrong_with_a_command_is_said() {
         let refused = |name: &str, subject, data| command(name, subject, data).expect_err("it is refused");
         for (name, subject, data, code, says) in [
             ("fly", Some(ID), None, "FS-COMMAND-UNKNOWN", "it knows start, resume"),
-            ("cancel", None, None, "FS-COMMAND-INVALID", "`subject` is the id"),
-            ("cancel", Some("42"), None, "FS-COMMAND-INVALID", "here it is `42`"),
+            ("cancel", None, None, "FS-COMMAND-INVALID", "here there is neither"),
+            ("cancel", Some("42"), None, "FS-COMMAND-INVALID", "here `subject` is `42`"),
+            ("cancel", Some(ID), Some(r#"{"businessKey":"e"}"#), "FS-COMMAND-INVALID", "here it is both"),
+            ("cancel", None, Some(r#"{"businessKey":"e"}"#), "FS-COMMAND-INVALID", "the definition is missing"),
+            ("cancel", Some(ID), Some(r#"{"event":{}}"#), "FS-COMMAND-INVALID", "only `resume`"),
+            (
+                "rerun",
+                None,
+                Some(r#"{"businessKey":"e","namespace":"n","name":"m"}"#),
+                "FS-COMMAND-INVALID",
+                "by `subject`",
+            ),
             ("retry", Some(ID), Some(r#"{"from":"/do/0"}"#), "FS-COMMAND-INVALID", "unknown field `from`"),
             ("suspend", Some(ID), Some("3"), "FS-COMMAND-INVALID", "{reason?}"),
-            ("resume", Some(ID), None, "FS-COMMAND-INVALID", "needs JSON data: {event}"),
+            ("resume", Some(ID), None, "FS-COMMAND-INVALID", "needs JSON data: {event"),
             ("resume", Some(ID), Some(r#"{"event":{"id":"x"}}"#), "FS-COMMAND-INVALID", "`data.event`"),
             ("start", None, Some("{}"), "FS-COMMAND-INVALID", "missing field `namespace`"),
         ] {

@@ -52,6 +52,8 @@ pub(crate) struct Decided {
     pub(crate) dropped: Vec<i64>,
     /// Keys of new bookmarks: look for parked events.
     pub(crate) bookmarked: Vec<Hash16>,
+    /// Business keys that are new: a command may wait for them.
+    pub(crate) named: Vec<Hash16>,
     /// Instances for which something is kept, or which can take it again: look whether both is there.
     pub(crate) kept: Vec<InstanceId>,
     /// A new instance: something may be kept for it.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use flagstop_bus::port::{Acker, Delivery, Token};
 use flagstop_engine::api::{EffectOutcome, Env};
-use flagstop_schemas::InstanceId;
+use flagstop_schemas::{Hash16, InstanceId};
 use flagstop_store::port::StoreError;
 use flagstop_store::port::{Batch, Group, LoadRequest, Loaded, LookRequest, Verdict};
 use flagstop_store::rows::{EffectLease, KEPT_SLOT, Meeting};
@@ -18,7 +18,7 @@ use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
 
 use crate::catalogue::{Catalogue, Route};
-use crate::commands::Command;
+use crate::commands::{Addressee, Command};
 use crate::counters::add;
 use crate::decide::{Decided, Decision, Ground, decide};
 use crate::effects::Effects;
@@ -59,6 +59,8 @@ struct Aftermath {
     children: Vec<InstanceId>,
     /// New instances: something may be kept for them.
     born: Vec<InstanceId>,
+    /// New business keys: a command may wait for them.
+    named: Vec<Hash16>,
     committed: bool,
 }
 
@@ -166,7 +168,7 @@ impl Lane {
         if after.committed {
             self.shared.journal_grew.notify_one();
         }
-        after.look.kept.extend(self.kept_for_new(&after));
+        after.look_for_new();
         for meeting in self.look(&after.look).await {
             if !self.shared.refused.knows(&(meeting.instance, meeting.slot, meeting.parked)) {
                 after.next.push(Item::Poke(meeting.instance, Poke::Meeting(meeting)));
@@ -315,6 +317,7 @@ impl Lane {
         after.look.bookmarks.extend(decided.bookmarked);
         after.look.kept.extend(decided.kept);
         after.born.extend(decided.instance.filter(|_| decided.born));
+        after.named.extend(decided.named);
         for mail in &group.post {
             // A letter to itself is long work that was cut: the others have their turn first (PROTOCOL D18). When there is
             // no place, the recovery finds it.
@@ -374,14 +377,6 @@ impl Lane {
         }
     }
 
-    /// A command may have come before its instance. That is rare: such a look goes with another one or not at all, and the
-    /// sweep does the rest.
-    fn kept_for_new(&self, after: &Aftermath) -> Vec<InstanceId> {
-        let LookRequest { parked, bookmarks, kept } = &after.look;
-        let nothing = parked.is_empty() && bookmarks.is_empty() && kept.is_empty();
-        if nothing { Vec::new() } else { after.born.clone() }
-    }
-
     /// The look after the commit (PROTOCOL D3), in a snapshot of its own.
     async fn look(&self, request: &LookRequest) -> Vec<Meeting> {
         if request.parked.is_empty() && request.bookmarks.is_empty() && request.kept.is_empty() {
@@ -414,6 +409,16 @@ async fn rest(pause: Duration) -> Duration {
 }
 
 impl Aftermath {
+    /// A command may have come before its instance. That is rare: such a look goes with another one or not at all, and the
+    /// sweep does the rest.
+    fn look_for_new(&mut self) {
+        let LookRequest { parked, bookmarks, kept } = &mut self.look;
+        if !(parked.is_empty() && bookmarks.is_empty() && kept.is_empty()) {
+            kept.append(&mut self.born);
+            bookmarks.append(&mut self.named);
+        }
+    }
+
     fn done(&mut self, item: Option<Item>, effects: &Effects) {
         match item {
             Some(Item::Message(message)) => self.acks.push(message.delivery.token),
@@ -454,7 +459,10 @@ fn request(items: &[Item], routes: &[Route]) -> LoadRequest {
                         let (id, source) = &start.cause;
                         request.instances.push(InstanceId::of_trigger(source, id, &start.namespace, &start.name));
                     }
-                    Says::Command { command: Command::Order(order), .. } => request.instances.push(order.instance),
+                    Says::Command { command: Command::Order(order), .. } => match &order.to {
+                        Addressee::Instance(instance) => request.instances.push(*instance),
+                        Addressee::Business(business) => request.keys.push(business.hash()),
+                    },
                     Says::Junk(_) | Says::Status => {}
                 }
             }

@@ -38,7 +38,7 @@ pub use catalogue::{bundled_row, definition_row};
 pub use counters::WorkerCounters;
 pub use effects::{http, processes};
 pub use options::Options;
-pub use orders::{Order, tell};
+pub use orders::{Order, rerun, tell};
 pub use secrets::Secrets;
 pub use vitals::{Signs, Vitals};
 pub use worker::{StartError, Worker};

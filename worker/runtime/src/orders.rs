@@ -20,6 +20,21 @@ pub enum Order {
     Retry,
 }
 
+/// Tells a worker to run an ended instance again; returns the id of the new one.
+///
+/// # Errors
+/// When the store does not take it.
+pub async fn rerun(
+    store: &dyn Store,
+    ended: InstanceId,
+    definition: DefinitionNumber,
+) -> Result<InstanceId, StoreError> {
+    let (source, id) = ("/flagstop/operator".to_owned(), uuid::Uuid::new_v4().to_string());
+    let again = InstanceId::of_rerun(&source, &id);
+    write(store, ended, definition, &Mail::Rerun { source, id }).await?;
+    Ok(again)
+}
+
 /// Writes the order into the instance's mailbox.
 ///
 /// # Errors
@@ -36,6 +51,15 @@ pub async fn tell(
         Order::Continue => Mail::Continue,
         Order::Retry => Mail::Retry,
     };
+    write(store, instance, definition, &mail).await
+}
+
+async fn write(
+    store: &dyn Store,
+    instance: InstanceId,
+    definition: DefinitionNumber,
+    mail: &Mail,
+) -> Result<(), StoreError> {
     let post = vec![NewMail { instance, definition, stimulus: mail.encode() }];
     let batch = Batch { worker: None, groups: vec![Group { post, ..Group::default() }] };
     match store.commit(&batch).await?.as_slice() {

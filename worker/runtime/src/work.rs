@@ -6,7 +6,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use flagstop_engine::api::{Bookmark, ChildStart, Effect, Env, Phase, Projection, Rejected, Stimulus};
+use flagstop_engine::api::{
+    Bookmark, ChildStart, Effect, Env, Phase, Projection, Reference, Rejected, Stimulus, Value,
+};
 use flagstop_engine::{Instance, Limits, SnapshotError, apply};
 use flagstop_schemas::{Entry, Hash16, Header, InstanceId, journal};
 use flagstop_store::port::{Group, InstanceWrite};
@@ -14,7 +16,11 @@ use flagstop_store::rows::{BookmarkRow, Diff, EffectRow, InstanceRow, LargeValue
 
 use crate::catalogue::Deployed;
 use crate::codec::{ChildEnd, Mail};
+use crate::commands::business_hash;
 use crate::decide::Decided;
+
+/// The slot of the bookmark under which commands find an instance by its business key.
+pub(crate) const BUSINESS_SLOT: i64 = -2;
 
 /// Why a stimulus was not applied.
 #[derive(Debug)]
@@ -157,6 +163,25 @@ impl Work {
         Ok(())
     }
 
+    /// Something has happened to it: its journal row can carry what is said of that.
+    pub(crate) fn is_moved(&self) -> bool {
+        self.transitions > 0
+    }
+
+    pub(crate) fn reference(&self) -> &Reference {
+        self.instance.reference()
+    }
+
+    /// The workflow's raw input.
+    pub(crate) fn input(&self) -> &Value {
+        self.instance.input()
+    }
+
+    /// A new instance that runs this one again: inserted with it, and not yet started.
+    pub(crate) fn again(&self, id: InstanceId) -> InstanceWrite {
+        waiting(Instance::new(id, &self.deployed.plan).rerunning(self.id), &self.deployed, None)
+    }
+
     /// Adds to what the transitions of this batch tell the world.
     pub(crate) fn tell(&mut self, entry: Entry) {
         self.entries.push(entry);
@@ -164,14 +189,16 @@ impl Work {
 
     /// Makes the group that the store commits.
     pub(crate) fn fold(mut self, limits: &Limits) -> Decided {
-        let mut bookmarked = Vec::new();
+        let (mut bookmarked, mut named) = (Vec::new(), Vec::new());
         let mut kept = std::mem::take(&mut self.kept);
         if self.transitions > 0 {
             let bookmarks = diff(
                 self.waits_before.iter().map(bookmark_row).collect(),
                 self.waits.iter().map(bookmark_row).collect(),
             );
-            bookmarked = bookmarks.add.iter().map(|row| row.key).collect();
+            for row in &bookmarks.add {
+                if row.slot == BUSINESS_SLOT { &mut named } else { &mut bookmarked }.push(row.key);
+            }
             let timers = diff(
                 self.before.timers.iter().map(timer_row).collect(),
                 self.now.timers.iter().map(timer_row).collect(),
@@ -228,6 +255,7 @@ impl Work {
             effects,
             dropped: self.dropped,
             bookmarked,
+            named,
             kept,
             born: self.revision == 0,
         }
@@ -242,11 +270,14 @@ pub(crate) fn read(row: &InstanceRow, deployed: &Deployed) -> Result<Instance, S
 
 /// A child as it is inserted with its parent: there, and not started.
 pub(crate) fn pending(id: InstanceId, deployed: &Deployed, parent: Parent) -> InstanceWrite {
-    let instance = Instance::new(id, &deployed.plan);
+    waiting(Instance::new(id, &deployed.plan), deployed, Some(parent))
+}
+
+fn waiting(instance: Instance, deployed: &Deployed, parent: Option<Parent>) -> InstanceWrite {
     InstanceWrite {
         definition: deployed.number,
         status: instance.phase() as i16,
-        parent: Some(parent),
+        parent,
         state: instance.encode(),
         events: journal::encode(&header(&instance), &[]),
         ..InstanceWrite::default()
@@ -264,12 +295,21 @@ fn header(instance: &Instance) -> Header {
     }
 }
 
-/// A suspended instance projects no bookmarks, and their rows stay.
+/// A suspended instance projects no bookmarks, and their rows stay. One that a command may name by its business key has a
+/// row for that.
 fn waits(instance: &Instance, projection: &Projection, deployed: &Deployed) -> Vec<Bookmark> {
-    match instance.phase() {
+    let mut waits = match instance.phase() {
         Phase::Suspended => instance.waits(&deployed.plan),
         _ => projection.bookmarks.clone(),
+    };
+    if let Some(key) = instance.business_key()
+        && (!instance.phase().has_ended() || instance.phase() == Phase::Faulted)
+    {
+        let it = instance.reference();
+        let key = business_hash(&it.namespace, &it.name, key);
+        waits.push(Bookmark { key, slot: BUSINESS_SLOT, since_us: None });
     }
+    waits
 }
 
 fn bookmark_row(it: &flagstop_engine::api::Bookmark) -> BookmarkRow {

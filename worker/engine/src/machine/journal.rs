@@ -24,6 +24,7 @@ impl Machine<'_> {
             attributes: Vec::new(),
         };
         complete(&mut event);
+        event.attributes.extend(self.instance.rerun_of.map(|ended| ("rerunof", ended.to_string().into())));
         self.entries.push(Entry::Status(event));
     }
 

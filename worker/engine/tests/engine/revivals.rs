@@ -229,3 +229,19 @@ fn an_instance_can_be_retried_again_and_again() {
         assert_eq!(world.output(), json!(5));
     });
 }
+
+#[test]
+fn what_runs_again_says_so_in_each_of_its_status_events_also_after_a_crash() {
+    both_ways(|kill| {
+        let mut world = World::new("do: [ { a: { set: { b: 1 } } }, { c: { wait: PT1S } } ]").killed(kill);
+        let ended = flagstop_schemas::InstanceId(uuid::Uuid::from_u128(7));
+        world.instance = world.instance.clone().rerunning(ended);
+        world.start(json!({}));
+        world.apply(Stimulus::Cancel).unwrap();
+        let events: Vec<_> = world.statuses().collect();
+        assert!(events.len() >= 5);
+        for event in events {
+            assert!(event.attributes.contains(&("rerunof", json!(ended.to_string()))), "{event:?}");
+        }
+    });
+}

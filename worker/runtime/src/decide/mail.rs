@@ -8,6 +8,7 @@ use flagstop_schemas::{CloudEvent, InstanceId, message_key};
 use flagstop_store::rows::MailRow;
 
 use super::Decider;
+use super::commands::Answer;
 use crate::codec::{Mail, decode_event, stored_value};
 use crate::counters::add;
 use crate::letters::inner_letter;
@@ -51,6 +52,11 @@ impl Decider<'_> {
             Mail::Continue => self.mailed(row, Stimulus::Continue),
             Mail::Retry => self.mailed(row, Stimulus::Retry),
             Mail::Proceed => self.mailed(row, Stimulus::Proceed),
+            Mail::Rerun { source, id } => {
+                if let Answer::Refused(why) = self.rerun(row.instance, (&source, &id)) {
+                    tracing::debug!(instance = %row.instance, mail = row.id, "a letter came too late: {why}");
+                }
+            }
             Mail::Event { event } => match self.stored_event(event.get().as_bytes()) {
                 Ok(event) => self.mailed_event(row.instance, &event),
                 Err(why) => tracing::error!(instance = %row.instance, "an event in the mailbox is lost to us: {why}"),

@@ -11,7 +11,7 @@ use crate::counters::add;
 use crate::intake::Poke;
 use crate::letters::inner_letter;
 use crate::timers::refusal;
-use crate::work::Refused;
+use crate::work::{BUSINESS_SLOT, Refused};
 
 impl Decider<'_> {
     pub(super) fn poke(&mut self, index: usize, instance: InstanceId, poke: &Poke) {
@@ -88,7 +88,7 @@ impl Decider<'_> {
             return false;
         }
         let unread = |why: String| tracing::error!(%instance, "a parked event can't be read: {why}");
-        if meeting.slot == KEPT_SLOT {
+        if meeting.slot == KEPT_SLOT || meeting.slot == BUSINESS_SLOT {
             let taken = match self.stored_envelope(&meeting.event) {
                 Ok(envelope) => self.kept_meeting(instance, meeting, envelope),
                 Err(why) => {
@@ -98,7 +98,7 @@ impl Decider<'_> {
             };
             match taken {
                 true => _ = self.taken.insert(meeting.parked),
-                false => self.ground.shared.refused.remember((instance, KEPT_SLOT, meeting.parked)),
+                false => self.ground.shared.refused.remember((instance, meeting.slot, meeting.parked)),
             }
             return taken;
         }
