@@ -219,7 +219,7 @@ fn bad_events_over_http_get_a_problem_and_the_worker_goes_on() {
 }
 
 #[test]
-fn a_changed_definition_needs_a_new_version() {
+fn a_changed_definition_needs_a_new_version_where_it_is_deployed_and_none_in_dev() {
     let folder = Folder::new();
     let definition = |version: &str, value: u8| {
         format!(
@@ -231,9 +231,8 @@ fn a_changed_definition_needs_a_new_version() {
     folder.write("flows/a.yaml", &definition("1.0.0", 2));
     let data = folder.file("data");
     let again = ["dev", dir.as_str(), "--data", &data, "--http", "off"];
-    let refused = folder.flagstop(&again).exits(2);
-    refused.says(&["error[FS-DEPLOY-CONFLICT]", "raise `document.version`", &format!("delete {data}")]);
-    folder.write("flows/a.yaml", &definition("1.1.0", 2));
+    let deploy = ["deploy", &dir, "--store", &format!("sqlite:{data}/store.db")];
+    folder.flagstop(&deploy).exits(2).says(&["error[FS-DEPLOY-CONFLICT]", "raise `document.version`"]);
     let served = folder.serve(&dir, &[]);
     folder.flagstop(&again).exits(2).says(&["error[FS-DEV-BUSY]", "--data PATH"]);
     let taken = served.address.replace("http://", "");

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 
+use flagstop_engine::api::Reference;
 use flagstop_engine::schedule::{NewSet, Sets};
 use flagstop_engine::{Bundle, Event, Filter, Limits, Plan};
 use flagstop_schemas::Hash16;
@@ -82,10 +83,19 @@ impl Catalogue {
     pub(crate) fn named(&self, namespace: &str, name: &str, version: Option<&str>) -> Option<&Arc<Deployed>> {
         match version {
             None => self.newest.get(&(namespace.to_owned(), name.to_owned())),
-            Some(version) => self.by_number.values().find(|d| {
-                let it = d.plan.reference();
-                it.namespace == namespace && it.name == name && it.version.to_string() == version
-            }),
+            // `flagstop dev` deploys what was saved again under a version as that version's revisions, `VERSION+dev.N`.
+            Some(version) => {
+                let means = |it: &Reference| {
+                    let it = it.version.to_string();
+                    let rest = it.strip_prefix(version);
+                    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with("+dev.") || rest.starts_with(".dev."))
+                };
+                let of_name = self.by_number.values().filter(|deployed| {
+                    let it = deployed.plan.reference();
+                    it.namespace == namespace && it.name == name && means(it)
+                });
+                of_name.max_by(|a, b| a.plan.reference().version.cmp(&b.plan.reference().version))
+            }
         }
     }
 

@@ -63,5 +63,10 @@ pub fn address(text: &str) -> Result<SocketAddr, Failure> {
 /// The port can't be had.
 pub fn no_port(address: &str, error: &std::io::Error) -> Failure {
     let what = format!("{address}: {error}");
-    Failure::new(Exit::Invalid, "FS-HTTP-PORT", what, "choose another port with `--http 127.0.0.1:PORT`")
+    Failure::new(
+        Exit::Invalid,
+        "FS-HTTP-PORT",
+        what,
+        "choose another port with `--http 127.0.0.1:PORT`; `dev` also takes `--http off`",
+    )
 }

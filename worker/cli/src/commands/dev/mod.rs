@@ -1,5 +1,7 @@
 //! `flagstop dev`: everything in one process, or its demonstration.
 
+mod reload;
+mod revise;
 mod serve;
 mod trace;
 mod welcome;
@@ -19,7 +21,8 @@ use crate::term::{Paint, Style};
 const DATA_FOLDER: &str = ".flagstop";
 
 /// Runs the workflows of a folder with a database (SQLite), a bus and a worker in this one process, and prints every
-/// event that leaves. A folder with a `demo.yaml` plays it and ends; with `--no-demo` it serves until Ctrl-C.
+/// event that leaves. A folder with a `demo.yaml` plays it and ends; with `--no-demo` it serves until Ctrl-C. What is saved
+/// meanwhile is deployed at once; a changed definition needs no new version here.
 #[derive(Debug, Args)]
 pub struct Dev {
     /// The folder with the definitions (*.yaml, *.yml, *.json)

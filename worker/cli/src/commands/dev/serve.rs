@@ -8,9 +8,9 @@ use flagstop_schemas::Data;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 
+use super::reload::Folder;
 use super::trace::{self, Trace};
-use super::{Dev, Format, welcome};
-use crate::commands::deploy::deploy;
+use super::{Dev, Format, revise, welcome};
 use crate::config::{Config, Flags};
 use crate::definitions::{self, Checked};
 use crate::demo::script::Script;
@@ -61,10 +61,12 @@ pub async fn serve(plan: &Plan<'_>) -> Result<(), Failure> {
         secrets: plan.secrets.as_deref(),
     })?;
 
-    let checked = checked(&dev.dir, &config).await?;
     let store = node::open_store(&config).await?;
+    let folder = Folder { dir: &dev.dir, data: &plan.data, config: &config, store: store.clone() };
+    let seen = folder.shape();
+    let checked = checked(&dev.dir, &config).await?;
     store.migrate().await?;
-    deploy(&store, &checked).await.map_err(|failure| conflict_hint(failure, &plan.data))?;
+    revise::deploy(&store, &checked).await?;
     let bus = node::open_bus(&config).await?;
     bus.prepare(config.bus.declare).await?;
     let listener = listen(dev.http.as_deref()).await?;
@@ -91,6 +93,7 @@ pub async fn serve(plan: &Plan<'_>) -> Result<(), Failure> {
     let why = tokio::select! {
         name = signals.next() => name,
         () = input_closed(), if dev.child => "end of input",
+        () = folder.watch(seen) => "end of watching",
     };
     signals.next_leaves();
     if !dev.child {
@@ -149,18 +152,6 @@ async fn listen(http: Option<&str>) -> Result<Option<TcpListener>, Failure> {
             Err(error) => Err(server::no_port(HTTP_DEFAULT, &error)),
         },
     }
-}
-
-fn conflict_hint(failure: Failure, data: &Path) -> Failure {
-    let text = failure.to_string();
-    if !text.starts_with("FS-DEPLOY-CONFLICT") {
-        return failure;
-    }
-    let hint = format!(
-        "raise `document.version` (running instances stay on the old one), or delete {} and begin anew",
-        data.display()
-    );
-    Failure::coded(failure.exit, &text, hint)
 }
 
 /// The demonstration holds the other end: when that is gone, so is the reason to run.
