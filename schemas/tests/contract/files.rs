@@ -156,7 +156,14 @@ fn a_field_too_few_or_too_many_is_refused_in_every_status_event() {
 
 #[test]
 fn the_schemas_of_the_commands_are_found_by_name() {
-    let names = ["instances-list", "instances-show", "instances-history", "instances-why", "instances-order"];
+    let names = [
+        "instances-list",
+        "instances-show",
+        "instances-history",
+        "instances-why",
+        "instances-order",
+        "instances-rerun",
+    ];
     for name in names.into_iter().chain([
         "validate",
         "run",

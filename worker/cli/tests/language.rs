@@ -84,6 +84,17 @@ fn a_folder_of_workflows_runs_children_and_survives_a_restart_and_orders() {
     let output = &events.last().unwrap()["data"]["output"];
     assert_eq!(*output, json!({ "all": [1, 4, 9], "word": "late" }));
     folder.flagstop(&["instances", "cancel", &id, "--store", &store]).exits(1).says(&["is completed"]);
+    // What has ended can be run once more, as another instance that says of which.
+    let again = folder.flagstop(&["instances", "rerun", &id, "--store", &store, "--output", "json"]).exits(0);
+    let again = again.json("instances-rerun");
+    assert_eq!((again["rerunOf"].as_str(), again["carriedOut"].as_bool()), (Some(id.as_str()), Some(true)));
+    let started = served.until("io.serverlessworkflow.workflow.started.v1").pop().unwrap();
+    assert_eq!((&started["subject"], &started["rerunof"]), (&again["id"], &json!(id)));
+    let running = again["id"].as_str().unwrap();
+    folder
+        .flagstop(&["instances", "rerun", running, "--store", &store])
+        .exits(1)
+        .says(&["FS-INSTANCE-PHASE", "has ended"]);
     served.stop();
     folder
         .flagstop(&["instances", "suspend", "00000000-0000-0000-0000-000000000000", "--store", &store])

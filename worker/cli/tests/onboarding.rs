@@ -124,6 +124,9 @@ fn what_waits_survives_a_kill_and_can_be_looked_at_at_any_time() {
     );
     let why = look("why", id);
     assert!(why["text"].as_str().unwrap().contains("has completed at"), "{why}");
+    assert_eq!(shown["input"][0]["data"]["employeeId"], "e-7");
+    let context = shown["context"].clone();
+    assert!(context.is_object() || context.is_null(), "{shown:#}");
 
     let history: Vec<Value> = look("history", id).as_array().unwrap().clone();
     let revisions: Vec<i64> = history.iter().map(|row| row["revision"].as_i64().unwrap()).collect();
@@ -165,14 +168,17 @@ fn why_tells_what_is_awaited_and_what_came_instead() {
         "(e-7) is waiting.",
         "At /do/2/awaitBackgroundCheck it waits for an event com.example.background-check.completed with employeeId \"e-7\"",
         "without an end.",
-        "event c-1 from /flagstop/publish: employeeId is \"e-8\", not \"e-7\"",
+        "event c-1 from /flagstop/publish, kept until 2",
+        "employeeId is \"e-8\", not \"e-7\"",
     ] {
         assert!(text.contains(part), "`{part}` is missing in: {text}");
     }
     let why = ["instances", "why", &id, "--store", &store, "--output", "json"];
     let json = folder.flagstop(&why).exits(0).json("instances-why");
     assert_eq!(json["waits"][0]["correlate"], json!({ "employeeId": "e-7" }));
-    assert_eq!(json["parked"][0]["id"], "c-1");
+    let kept = &json["parked"][0];
+    assert_eq!((&kept["id"], &kept["task"]), (&json!("c-1"), &json!("/do/2/awaitBackgroundCheck")));
+    assert_eq!(kept["differs"], json!([{ "name": "employeeId", "awaited": "e-7", "found": "e-8" }]));
     let history = folder.flagstop(&["instances", "history", short, "--store", &store]).exits(0).stdout;
     assert!(history.starts_with("revision 1, committed 2"), "{history}");
     assert!(history.contains("workflow started"), "{history}");

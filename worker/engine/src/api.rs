@@ -315,6 +315,17 @@ pub struct WaitReason {
     pub until_us: Option<i64>,
 }
 
+/// Where an event differs from what is awaited, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// The correlation key, or the event's attribute.
+    pub name: String,
+    /// What is awaited, as JSON text; `None`: a condition, which does not hold.
+    pub awaited: Option<String>,
+    /// What the event has, as JSON text; `null` where it has nothing.
+    pub found: String,
+}
+
 /// The identity of a definition.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Reference {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use flagstop_schemas::{Hash16, StatusKind};
 
-use crate::api::Value;
+use crate::api::{Difference, Value};
 use crate::event::Event;
 use crate::expr::{self, Expression, NoVars, Template};
 use crate::limits::Limits;
@@ -215,6 +215,32 @@ impl Filter {
         constants_fit.then_some(found)
     }
 
+    /// Where the event differs from this filter, as far as the event alone can tell, for people.
+    pub(crate) fn differences(&self, event: &Event, wanted: &[Option<&Value>]) -> Vec<Difference> {
+        let attributes = self
+            .attributes
+            .iter()
+            .filter(|attribute| attribute.reads() == Reads::Event && !attribute.fits(event, &NoVars, &self.limits));
+        let attributes = attributes.map(|attribute| Difference {
+            name: attribute.name.clone(),
+            awaited: match &attribute.test {
+                Test::Constant(awaited) => Some(value::to_json(awaited)),
+                Test::Expression { .. } | Test::Shape { .. } => None,
+            },
+            found: value::to_json(attribute.found(event)),
+        });
+        let keys = self.correlations.iter().zip(wanted).filter_map(|(correlation, wanted)| {
+            let found = correlation.value(event, &self.limits);
+            let fits = found.as_ref().is_some_and(|found| wanted.is_none_or(|wanted| value::equal(wanted, found)));
+            (!fits).then(|| Difference {
+                name: correlation.name.clone(),
+                awaited: wanted.map(value::to_json),
+                found: found.as_ref().map_or_else(|| "null".to_owned(), value::to_json),
+            })
+        });
+        attributes.chain(keys).collect()
+    }
+
     /// Every correlation needs a value.
     fn values(&self, event: &Event) -> Option<Vec<Value>> {
         self.correlations.iter().map(|correlation| correlation.value(event, &self.limits)).collect()
@@ -244,12 +270,13 @@ impl Attribute {
         }
     }
 
+    /// What the event has under this name.
+    fn found<'e>(&self, event: &'e Event) -> &'e Value {
+        if self.name == "data" { event.data() } else { value::get(event.value(), &self.name).unwrap_or(&Value::Null) }
+    }
+
     fn fits(&self, event: &Event, vars: &dyn expr::Vars, limits: &Limits) -> bool {
-        let found = if self.name == "data" {
-            event.data()
-        } else {
-            value::get(event.value(), &self.name).unwrap_or(&Value::Null)
-        };
+        let found = self.found(event);
         match &self.test {
             Test::Constant(wanted) => value::equal(wanted, found),
             // An expression that fails on this event, for want of a property for instance, does not take it.

@@ -10,8 +10,10 @@ use bytes::Bytes;
 use flagstop_schemas::{Hash16, InstanceId};
 
 use crate::api::{
-    Bookmark, ChildOutcome, Effect, EffectOutcome, Env, Phase, Projection, Reference, Timer, Value, WaitReason,
+    Bookmark, ChildOutcome, Difference, Effect, EffectOutcome, Env, Phase, Projection, Reference, Timer, Value,
+    WaitReason,
 };
+use crate::event::Event;
 use crate::machine::answered::Answered;
 use crate::machine::apart::Apart;
 use crate::machine::fault;
@@ -21,6 +23,7 @@ use crate::machine::look::Look;
 use crate::plan::{BlockKind, Plan};
 use crate::problem::Problem;
 use crate::snapshot::{self, Known, Reader, Snapshot, SnapshotError, Stored, Writer};
+use crate::tasks::{Kind, Memory};
 
 /// The state of one run of a workflow. Cloning is cheap: values are shared.
 #[derive(Debug, Clone)]
@@ -233,7 +236,29 @@ impl Instance {
         if self.phase.has_ended() {
             return Vec::new();
         }
-        self.live(plan).filter_map(|(look, kind, memory)| kind.wait_reason(memory, &look)).collect()
+        self.live(plan).filter_map(|(look, kind, memory)| self.wait_reason(&look, kind, memory)).collect()
+    }
+
+    /// A timeout of the task, of one around it or of the workflow ends a wait, too.
+    fn wait_reason(&self, look: &Look<'_>, kind: &Kind, memory: &Memory) -> Option<WaitReason> {
+        let mut reason = kind.wait_reason(memory, look)?;
+        let around = self.frames.path(look.frame.run).filter_map(|frame| frame.timeout);
+        let ends = around.chain(self.timeout).map(|deadline| deadline.due_us);
+        reason.until_us = ends.chain(reason.until_us).min();
+        Some(reason)
+    }
+
+    /// Why an event is not the one that a `listen` waits for: where it differs from the filter that it fits best. Empty:
+    /// as far as the event alone can tell, it does fit. `None`: that task listens to nothing now.
+    #[must_use]
+    pub fn differences(&self, plan: &Plan, task: &str, event: &Event) -> Option<Vec<Difference>> {
+        let listening = |(look, kind, memory): Live<'_>| match (kind, memory) {
+            (Kind::Listen(listen), Memory::Listen(listening)) if look.task().pointer == task => {
+                listen.differences(listening, event)
+            }
+            _ => None,
+        };
+        self.live(plan).find_map(listening)
     }
 
     /// The requests of all effects in flight, rendered again (recovery). One that can't be rendered any more, because a
@@ -466,7 +491,7 @@ impl Instance {
     }
 }
 
-type Live<'a> = (Look<'a>, &'a crate::tasks::Kind, &'a crate::tasks::Memory);
+type Live<'a> = (Look<'a>, &'a Kind, &'a Memory);
 
 /// Bits of a slot that tell what in the task run it is for; the others are the run's number.
 const PART_BITS: u32 = 16;

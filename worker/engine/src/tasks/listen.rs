@@ -19,7 +19,7 @@ use flagstop_schemas::StatusKind;
 use self::foreach::Foreach;
 pub(crate) use self::memory::Listening;
 use super::{Outcome, Signal, TaskType};
-use crate::api::{Bookmark, Projection, Value, WaitReason};
+use crate::api::{Bookmark, Difference, Projection, Value, WaitReason};
 use crate::event::{Event, ReadAs};
 use crate::filter::{Expect, Filter, FilterOf};
 use crate::machine::cx::Cx;
@@ -181,6 +181,13 @@ impl TaskType for Listen {
 }
 
 impl Listen {
+    /// Where the event differs from the open filter that it fits best.
+    pub(crate) fn differences(&self, listening: &Listening, event: &Event) -> Option<Vec<Difference>> {
+        let progress = &listening.progress;
+        let of = |(number, filter): (usize, &Filter)| filter.differences(event, &self.to.wanted(progress, number));
+        self.to.open(progress).map(of).min_by_key(Vec::len)
+    }
+
     /// An event was taken: it is kept, and may have been the last one.
     fn take(
         &self,

@@ -283,3 +283,34 @@ fn what_is_awaited_is_fixed_when_the_listen_begins() {
     assert_eq!(world.apply(Stimulus::Timer { slot: before.bookmarks[0].slot }), Err(Rejected::NotWaiting));
     assert_eq!(world.instance.projection(&world.plan), before);
 }
+
+#[test]
+fn why_an_event_is_not_the_awaited_one_can_be_told() {
+    let mut world = World::new(
+        "do: [ { a: { timeout: { after: PT1H }, listen: { to: { any: [ \
+         { with: { type: t, source: /right, data: '${ .n > 1 }' } }, \
+         { with: { type: u }, correlate: { key: { from: .data.person.id, expect: '${ .id }' } } } ] } } } } ]",
+    );
+    world.start(json!({ "id": "e-1" }));
+    let waiting = world.instance.waiting(&world.plan);
+    assert_eq!(waiting[0].what, "t, u");
+    assert_eq!(waiting[0].until_us, Some(START_US + 3_600_000_000), "its timeout ends the wait");
+    let differences = |ty: &str, data: serde_json::Value| {
+        let event = Event::parse(event(ty, "1", data), &Limits::default()).unwrap();
+        let found = world.instance.differences(&world.plan, "/do/0/a", &event).unwrap();
+        found.into_iter().map(|d| (d.name, d.awaited, d.found)).collect::<Vec<_>>()
+    };
+    let is = |name: &str, awaited: Option<&str>, found: &str| {
+        (name.to_owned(), awaited.map(str::to_owned), found.to_owned())
+    };
+    // It is compared with the filter that it fits best; the key need not stand under its own name.
+    assert_eq!(differences("u", json!({ "person": { "id": "e-2" } })), [is("key", Some("\"e-1\""), "\"e-2\"")]);
+    assert_eq!(differences("u", json!({})), [is("key", Some("\"e-1\""), "null")]);
+    assert_eq!(differences("u", json!({ "person": { "id": "e-1" } })), []);
+    let source = event("t", "1", json!({})).source;
+    let source = is("source", Some("\"/right\""), &format!("\"{source}\""));
+    assert_eq!(differences("t", json!({ "n": 1 })), [source.clone(), is("data", None, "{\"n\":1}")]);
+    assert_eq!(differences("t", json!({ "n": 2 })), [source]);
+    let event = Event::parse(event("t", "1", json!({})), &Limits::default()).unwrap();
+    assert!(world.instance.differences(&world.plan, "/do/1/b", &event).is_none(), "nothing listens there");
+}

@@ -50,6 +50,8 @@ enum Command {
     Continue(order::To),
     /// Let a faulted instance go on at the task that faulted
     Retry(order::To),
+    /// Run what has ended once more, as a new instance with the same input
+    Rerun(order::To),
 }
 
 /// `ID`
@@ -72,6 +74,7 @@ impl Instances {
             Command::Cancel(to) => to.run(&store, Order::Cancel, self.output).await?,
             Command::Suspend(to) => to.run(&store, Order::Suspend, self.output).await?,
             Command::Continue(to) => to.run(&store, Order::Continue, self.output).await?,
+            Command::Rerun(to) => to.rerun(&store, self.output).await?,
             Command::Retry(to) => to.run(&store, Order::Retry, self.output).await?,
         };
         print_line(&text);

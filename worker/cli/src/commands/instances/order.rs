@@ -1,4 +1,4 @@
-//! `flagstop instances cancel`, `suspend`, `continue`, `retry`: an order goes into the instance's mailbox, and a worker
+//! `flagstop instances cancel`, `suspend`, `continue`, `retry`, `rerun`: an order goes into the instance's mailbox, and a worker
 //! carries it out.
 
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use flagstop_engine::api::Phase;
 use flagstop_runtime::Order;
+use flagstop_schemas::InstanceId;
 use flagstop_store::port::{LoadRequest, Store};
 use serde_json::json;
 
@@ -34,23 +35,7 @@ impl To {
         refuse(&record, order)?;
         let (id, definition) = (record.summary.id, record.summary.definition);
         flagstop_runtime::tell(&**store, id, definition, order).await?;
-        let until = Instant::now() + Duration::from_secs(self.wait.into());
-        let drained = loop {
-            let request = LoadRequest { instances: vec![id], ..LoadRequest::default() };
-            if store.load(&request).await?.mail.is_empty() {
-                break true;
-            }
-            if Instant::now() >= until {
-                break false;
-            }
-            tokio::time::sleep(LOOK).await;
-        };
-        if !drained && self.wait > 0 {
-            let what =
-                format!("the order to {} instance {id} is in its mailbox, and no worker has taken it yet", verb(order));
-            let hint = "start a worker on this store (`flagstop worker`): it carries the order out";
-            return Err(Failure::new(Exit::Stopped, "FS-NO-WORKER", what, hint));
-        }
+        let drained = self.drained(store, id, verb(order)).await?;
         let record = read::find(store, &id.to_string()).await?;
         let status = record.status();
         Ok(match output {
@@ -61,6 +46,53 @@ impl To {
                     .to_string()
             }
         })
+    }
+}
+
+impl To {
+    /// Starts it again as a new instance, and waits until that is there.
+    pub async fn rerun(&self, store: &Arc<dyn Store>, output: Output) -> Result<String, Failure> {
+        let ended = read::find(store, &self.id).await?;
+        let (id, definition) = (ended.summary.id, ended.summary.definition);
+        if Phase::try_from(ended.summary.status).is_ok_and(|phase| !phase.has_ended()) {
+            let what = format!("instance {id} is {}", ended.status());
+            let hint = "only what has ended is run again; `cancel` ends it";
+            return Err(Failure::new(Exit::Failed, "FS-INSTANCE-PHASE", what, hint));
+        }
+        let again = flagstop_runtime::rerun(&**store, id, definition).await?;
+        let drained = self.drained(store, id, "rerun").await?;
+        if drained && store.instance(again).await?.is_none() {
+            let what = format!("instance {id} was not run again: a worker refused it");
+            let hint = "the worker's log and `flagstop dead-letters list` say why; its definition may be disabled";
+            return Err(Failure::new(Exit::Failed, "FS-INSTANCE-RERUN", what, hint));
+        }
+        Ok(match output {
+            Output::Table => again.to_string(),
+            Output::Json => {
+                json!({ "id": again.to_string(), "rerunOf": id.to_string(), "carriedOut": drained }).to_string()
+            }
+        })
+    }
+
+    /// Waits until the instance's mailbox is empty. `false`: nobody asked to wait so long.
+    async fn drained(&self, store: &Arc<dyn Store>, id: InstanceId, verb: &str) -> Result<bool, Failure> {
+        let until = Instant::now() + Duration::from_secs(self.wait.into());
+        loop {
+            let request = LoadRequest { instances: vec![id], ..LoadRequest::default() };
+            if store.load(&request).await?.mail.is_empty() {
+                return Ok(true);
+            }
+            if Instant::now() < until {
+                tokio::time::sleep(LOOK).await;
+            } else if self.wait > 0 {
+                let what =
+                    format!("the order to {verb} instance {id} is in its mailbox, and no worker has taken it yet");
+                let hint = "start a worker on this store (`flagstop worker`): it carries the order out";
+                return Err(Failure::new(Exit::Stopped, "FS-NO-WORKER", what, hint));
+            } else {
+                return Ok(false);
+            }
+        }
     }
 }
 

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use flagstop_engine::api::{Phase, WaitReason};
-use flagstop_engine::{Bundle, Instance, Limits, Plan};
-use flagstop_schemas::InstanceId;
+use flagstop_engine::api::{Difference, Phase, WaitReason};
+use flagstop_engine::{Bundle, Event, Instance, Limits, Plan};
+use flagstop_schemas::{CloudEvent, InstanceId};
 use flagstop_store::port::{InstanceFilter, Store};
 use flagstop_store::rows::{DefinitionNumber, DefinitionRow, InstanceSummary};
 use serde_json::{Value, json};
@@ -44,6 +44,8 @@ pub struct Record {
     pub instance: Option<Instance>,
     /// What it waits for.
     pub waiting: Vec<WaitReason>,
+    /// Its definition, unless this build can't read that.
+    plan: Option<Arc<Plan>>,
 }
 
 impl Definitions {
@@ -70,7 +72,7 @@ impl Definitions {
             (Some(plan), Some(instance)) => instance.waiting(plan),
             _ => Vec::new(),
         };
-        Ok(Record { summary, reference, instance, waiting })
+        Ok(Record { summary, reference, instance, waiting, plan })
     }
 
     fn plan(&mut self, number: DefinitionNumber) -> Option<Arc<Plan>> {
@@ -88,6 +90,13 @@ impl Record {
     pub fn definition(&self) -> String {
         let [namespace, name, version] = &self.reference;
         format!("{namespace}/{name} {version}")
+    }
+
+    /// Where an event differs from what one of its tasks awaits, as far as that can be told.
+    pub fn differences(&self, task: &str, event: &CloudEvent) -> Vec<Difference> {
+        let (Some(plan), Some(instance)) = (&self.plan, &self.instance) else { return Vec::new() };
+        let event = Event::parse(event.clone(), &Limits::default());
+        event.ok().and_then(|event| instance.differences(plan, task, &event)).unwrap_or_default()
     }
 
     /// Its phase's name.

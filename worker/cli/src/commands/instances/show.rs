@@ -24,6 +24,8 @@ pub async fn run(store: &Arc<dyn Store>, id: &str, output: Output) -> Result<Str
     }
     if output == Output::Json {
         let mut json = record.json();
+        json["input"] = input;
+        json["context"] = context;
         if record.status() == "completed" {
             json["output"] = result;
         }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use flagstop_engine::api::WaitReason;
-use flagstop_schemas::{CloudEvent, Data};
+use flagstop_engine::api::{Difference, WaitReason};
+use flagstop_schemas::CloudEvent;
 use flagstop_store::port::{InstanceFilter, Store};
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ use crate::args::Output;
 use crate::config::{Config, Flags};
 use crate::exit::Failure;
 use crate::node;
-use crate::term::tame;
+use crate::term::{brief, tame};
 use crate::time::{distance, now_us, rfc3339};
 
 /// Parked events of the awaited type that are shown.
@@ -21,6 +21,9 @@ const PARKED_SHOWN_MAX: i64 = 3;
 /// Longest text of an error that is shown, in bytes.
 const ERROR_TEXT_BYTES_MAX: usize = 500;
 
+/// Characters of a value that does not fit that are shown.
+const VALUE_CHARS_MAX: usize = 60;
+
 /// Waiting instances of which a demonstration tells.
 const TOLD_MAX: i64 = 5;
 
@@ -28,8 +31,10 @@ const TOLD_MAX: i64 = 5;
 struct Parked {
     event: CloudEvent,
     expires_us: i64,
-    /// Key, awaited value, the event's value: where they differ and that can be told.
-    differs: Vec<(String, String, String)>,
+    /// The task that would have to take it.
+    task: String,
+    /// Where it differs from what that task awaits, as far as that can be told.
+    differs: Vec<Difference>,
 }
 
 /// The paragraph.
@@ -37,7 +42,7 @@ pub async fn run(store: &Arc<dyn Store>, id: &str, output: Output) -> Result<Str
     let record = read::find(store, id).await?;
     let mut waits = Vec::new();
     for wait in &record.waiting {
-        waits.push((wait, parked(store, wait).await?));
+        waits.push((wait, parked(store, &record, wait).await?));
     }
     let text = paragraph(&record, &waits);
     if output == Output::Table {
@@ -115,28 +120,21 @@ pub fn wait_sentence(wait: &WaitReason) -> String {
     tame(&format!("At {} it waits for {what}, {since}, {until}.", wait.task))
 }
 
-async fn parked(store: &Arc<dyn Store>, wait: &WaitReason) -> Result<Vec<Parked>, Failure> {
+async fn parked(store: &Arc<dyn Store>, record: &Record, wait: &WaitReason) -> Result<Vec<Parked>, Failure> {
     if wait.kind != "event" {
         return Ok(Vec::new());
     }
-    let rows = store.parked_of_type(&wait.what, PARKED_SHOWN_MAX).await?;
-    let events = rows.iter().filter_map(|row| {
-        let event = crate::events::from_line(std::str::from_utf8(&row.event).ok()?).ok()?;
-        Some((event, row.expires_us))
-    });
-    Ok(events.map(|(event, expires_us)| Parked { differs: differences(wait, &event), expires_us, event }).collect())
-}
-
-/// Correlation keys usually stand in the data under their own name; where they do, the difference can be shown.
-fn differences(wait: &WaitReason, event: &CloudEvent) -> Vec<(String, String, String)> {
-    let Data::Json(bytes) = &event.data else { return Vec::new() };
-    let data: Value = serde_json::from_slice(bytes).unwrap_or_default();
-    let differs = |(name, awaited): &(String, String)| {
-        let value = data.get(name)?;
-        let awaited_value: Value = serde_json::from_str(awaited).ok()?;
-        (*value != awaited_value).then(|| (name.clone(), awaited.clone(), value.to_string()))
-    };
-    wait.correlate.iter().filter_map(differs).collect()
+    let mut parked = Vec::new();
+    // A listen may await several types.
+    for ty in wait.what.split(", ") {
+        for row in store.parked_of_type(ty, PARKED_SHOWN_MAX).await? {
+            let text = std::str::from_utf8(&row.event).ok();
+            let Some(event) = text.and_then(|text| crate::events::from_line(text).ok()) else { continue };
+            let differs = record.differences(&wait.task, &event);
+            parked.push(Parked { event, expires_us: row.expires_us, task: wait.task.clone(), differs });
+        }
+    }
+    Ok(parked)
 }
 
 fn parked_text(parked: &[Parked]) -> String {
@@ -144,14 +142,23 @@ fn parked_text(parked: &[Parked]) -> String {
         return " No such event is kept for a later waiter.".to_owned();
     }
     let mut text = String::from(" Kept for a later waiter, but not for this one:");
-    for Parked { event, differs, .. } in parked {
-        let why: Vec<String> =
-            differs.iter().map(|(key, awaited, value)| format!("{key} is {value}, not {awaited}")).collect();
+    for Parked { event, differs, expires_us, .. } in parked {
+        let why: Vec<String> = differs.iter().map(difference_text).collect();
         let why = if why.is_empty() { "it does not fit".to_owned() } else { why.join(", ") };
-        text.push_str(&format!(" event {} from {}: {why};", event.id, event.source));
+        let (id, source, until) = (&event.id, &event.source, rfc3339(*expires_us));
+        text.push_str(&format!(" event {id} from {source}, kept until {until}: {why};"));
     }
     text.pop();
     tame(&format!("{text}."))
+}
+
+fn difference_text(difference: &Difference) -> String {
+    let Difference { name, awaited, found } = difference;
+    let found = brief(found, VALUE_CHARS_MAX);
+    match awaited {
+        Some(awaited) => format!("{name} is {found}, not {}", brief(awaited, VALUE_CHARS_MAX)),
+        None => format!("{name} is {found}, which is not what is asked for"),
+    }
 }
 
 /// A wait for programs.
@@ -171,6 +178,17 @@ pub fn wait_json(wait: &WaitReason) -> Value {
 }
 
 fn parked_json(parked: &Parked) -> Value {
-    let Parked { event, expires_us, .. } = parked;
-    json!({ "id": event.id, "source": event.source, "type": event.ty, "expiresAt": rfc3339(*expires_us) })
+    let Parked { event, expires_us, task, differs } = parked;
+    let json = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_default();
+    let differs: Vec<Value> = (differs.iter())
+        .map(|d| json!({ "name": d.name, "awaited": d.awaited.as_deref().map(json), "found": json(&d.found) }))
+        .collect();
+    json!({
+        "id": event.id,
+        "source": event.source,
+        "type": event.ty,
+        "expiresAt": rfc3339(*expires_us),
+        "task": task,
+        "differs": differs,
+    })
 }
