@@ -78,7 +78,7 @@ pub enum Stimulus {
     Continue,
     /// An operator lets a faulted instance go on at the task that faulted.
     Retry,
-    /// The last transition ended by its budget: go on.
+    /// The last transition ended by its budget or at a checkpoint: go on.
     Proceed,
 }
 
@@ -110,6 +110,9 @@ pub struct Env<'a> {
     pub secrets: &'a std::collections::BTreeMap<String, Value>,
     /// The limits.
     pub limits: &'a crate::Limits,
+    /// Microseconds that only ever grow, for checkpoints by time: they decide where a transition ends, and nothing that it
+    /// does.
+    pub ticks_us: fn() -> i64,
 }
 
 /// What an `apply` decided.
@@ -127,7 +130,7 @@ pub struct Transition {
     pub cancelled_children: Vec<InstanceId>,
     /// Status events and emitted events, in order.
     pub events: Vec<Entry>,
-    /// The budget is used up: commit, then apply [`Stimulus::Proceed`].
+    /// The budget is used up, or a checkpoint was reached: commit, then apply [`Stimulus::Proceed`].
     pub more: bool,
 }
 

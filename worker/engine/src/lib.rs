@@ -39,6 +39,7 @@ pub use event::{Event, EventError};
 pub use filter::Filter;
 pub use instance::Instance;
 pub use machine::apply;
+pub use plan::checkpoint::check_policy as check_checkpoint;
 pub use plan::{EventUse, Plan, Traffic};
 pub use problem::Problem;
 pub use resource::Bundle;

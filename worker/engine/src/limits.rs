@@ -72,6 +72,9 @@ pub struct Limits {
     pub function_depth_max: usize,
     /// Days of the longest duration: keeps sums of times within 64 bits.
     pub duration_days_max: u32,
+    /// After which tasks state is written, besides where it must be: `effects` or `suspend` (nowhere else), `task` (after
+    /// each), `{ tasks: 10 }`, `{ every: PT1S }`, `{ when: EXPRESSION }`. Definitions may say otherwise.
+    pub checkpoint: String,
 }
 
 impl Default for Limits {
@@ -109,6 +112,7 @@ impl Default for Limits {
             resources_max: 100,
             function_depth_max: 100,
             duration_days_max: 36_525,
+            checkpoint: "effects".to_owned(),
         }
     }
 }

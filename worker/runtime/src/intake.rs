@@ -165,6 +165,12 @@ impl Shared {
     }
 }
 
+/// Microseconds since this process first asked: they never go back.
+pub(crate) fn ticks_us() -> i64 {
+    static FIRST: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+    i64::try_from(FIRST.get_or_init(std::time::Instant::now).elapsed().as_micros()).unwrap_or(i64::MAX)
+}
+
 /// This machine's clock, in microseconds since 1970-01-01 UTC.
 pub(crate) fn local_us() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();

@@ -22,7 +22,7 @@ use crate::commands::{Addressee, Command};
 use crate::counters::add;
 use crate::decide::{Decided, Decision, Ground, decide};
 use crate::effects::Effects;
-use crate::intake::{Item, Junk, Message, Poke, Says, Shared, message};
+use crate::intake::{Item, Junk, Message, Poke, Says, Shared, message, ticks_us};
 use crate::letters::letter;
 
 /// Pauses between tries of a store that does not answer.
@@ -160,6 +160,7 @@ impl Lane {
             seed: rand::rng().random(),
             secrets: &self.shared.secrets.by_name,
             limits: &self.shared.options.engine,
+            ticks_us,
         };
         let ground = Ground { catalogue: &catalogue, shared: &self.shared, env };
         // A batch of long workflows must not keep the heartbeat and the relay from their thread.

@@ -130,6 +130,7 @@ impl Options {
         if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(format!("worker.{key} must be above 0"));
         }
+        flagstop_engine::check_checkpoint(&self.engine).map_err(|why| format!("worker.engine.checkpoint: {why}"))?;
         if self.lease_ms < 3 * self.beat_ms {
             return Err(format!(
                 "worker.lease_ms ({}) must be at least three times worker.beat_ms ({}), or a busy worker looks dead",

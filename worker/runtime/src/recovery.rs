@@ -17,7 +17,7 @@ use crate::codec::decode_event;
 use crate::counters::add;
 use crate::decide::STORED_EVENT;
 use crate::effects::Effects;
-use crate::intake::{Poke, Shared, local_us};
+use crate::intake::{Poke, Shared, local_us, ticks_us};
 use crate::letters::inner_letter;
 use crate::work;
 
@@ -191,6 +191,7 @@ impl Recovery {
             seed: 0,
             secrets: &self.shared.secrets.by_name,
             limits: &self.shared.options.engine,
+            ticks_us,
         };
         for lease in leases {
             let Some(row) = rows.get(&lease.instance) else { continue };

@@ -31,6 +31,7 @@ impl Machine<'_> {
     pub(super) fn complete(&mut self, run: Run, output: Value, then: Then) -> Option<Work> {
         let task = self.task(run);
         self.journal_completed(StatusKind::TaskCompleted, Some(run), &output);
+        self.pass_checkpoint(run, &output);
         let frame = self.remove(run)?;
         self.go_on(task, &frame, output, then)
     }

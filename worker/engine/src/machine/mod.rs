@@ -2,6 +2,7 @@
 
 pub(crate) mod answered;
 pub(crate) mod apart;
+mod checkpoint;
 mod conclude;
 pub(crate) mod cx;
 mod extend;

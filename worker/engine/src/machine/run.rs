@@ -39,6 +39,12 @@ pub(crate) struct Machine<'a> {
     /// The fault that travels outwards.
     pub(super) fault: Option<Fault>,
     steps: u32,
+    /// Tasks that this `apply` has completed.
+    pub(super) tasks_done: u32,
+    /// When this `apply` began, on the clock of [`Env::ticks_us`].
+    pub(super) began_us: i64,
+    /// One of them was a checkpoint.
+    pub(super) at_checkpoint: bool,
     /// Of events and of values made.
     pub(super) bytes: usize,
 }
@@ -78,7 +84,7 @@ pub(super) enum Left {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rest {
     None,
-    /// The budget is used up.
+    /// The budget is used up, or it has come to a checkpoint.
     Left,
 }
 
@@ -96,6 +102,9 @@ impl<'a> Machine<'a> {
             touched: Vec::new(),
             fault: None,
             steps: 0,
+            tasks_done: 0,
+            began_us: (env.ticks_us)(),
+            at_checkpoint: false,
             bytes: 0,
         }
     }
@@ -124,7 +133,7 @@ impl<'a> Machine<'a> {
             work = match work {
                 Some(work) => self.step(work),
                 None if !self.has_pure_work() => return Rest::None,
-                None if self.budget_is_used_up() => return Rest::Left,
+                None if self.budget_is_used_up() || self.is_at_checkpoint() => return Rest::Left,
                 None => match self.instance.kept.pop_front() {
                     Some(kept) => self.take_kept(kept),
                     None => self.instance.frames.take_ready().and_then(|run| self.enter(run)),

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::authentication::Policy;
+use super::checkpoint::Checkpoints;
 pub(crate) use super::expressions::At;
 use super::extensions::Extensions;
 use super::functions::Functions;
@@ -54,6 +55,7 @@ pub(crate) struct Compiler<'a> {
     pub(super) extensions: Extensions<'a>,
     pub(super) named: Named<'a>,
     pub(super) functions: Functions<'a>,
+    pub(super) checkpoints: Checkpoints,
 }
 
 /// A task of the definition, as its type sees it.
@@ -102,6 +104,7 @@ impl<'a> Compiler<'a> {
             extensions: Extensions::default(),
             named: Named::default(),
             functions: Functions::default(),
+            checkpoints: Checkpoints::default(),
         }
     }
 
@@ -216,7 +219,8 @@ impl<'a> Compiler<'a> {
             None => (None, None),
         };
         let extensions = of.map(|of| self.extensions.of(of.key)).unwrap_or_default();
-        let common = self.common(task);
+        let mut common = self.common(task);
+        common.checkpoint = self.checkpoint_of_task(node, of.map_or("", |of| of.key));
         self.tasks[index.0 as usize] = kind.map(|kind| Task {
             name: key.text.to_string(),
             pointer: pointer.as_str().to_owned(),
@@ -312,10 +316,8 @@ impl<'a> Compiler<'a> {
         {
             self.wrong_type(metadata, "`metadata`", "a mapping");
         }
-        if let Some(settings) = node.get("metadata").and_then(|metadata| metadata.get("flagstop"))
-            && self.mapping(settings, FLAGSTOP).is_some()
-        {
-            self.checkpoint(settings);
+        if let Some(settings) = node.get("metadata").and_then(|metadata| metadata.get("flagstop")) {
+            self.mapping(settings, FLAGSTOP);
         }
         common
     }

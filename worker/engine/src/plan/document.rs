@@ -39,7 +39,7 @@ const EVALUATE: Keys = Keys { of: "`evaluate`", known: &["language", "mode"], no
 /// `document.metadata.flagstop`: this engine's own settings.
 const FLAGSTOP: Keys = Keys {
     of: "`document.metadata.flagstop`",
-    known: &["businessKey", "checkpoint", "timezone", "missedRuns"],
+    known: &["businessKey", "checkpoint", "checkpoints", "timezone", "missedRuns"],
     not_yet: &["activation"],
 };
 
@@ -202,17 +202,11 @@ impl<'a> Compiler<'a> {
     }
 
     fn flagstop(&mut self, document: &Node) -> Option<crate::expr::Template> {
-        let settings = document.get("metadata")?.get("flagstop")?;
+        let settings = document.get("metadata").and_then(|metadata| metadata.get("flagstop"));
+        self.checkpoints_of_workflow(settings);
+        let settings = settings?;
         self.mapping(settings, FLAGSTOP)?;
-        self.checkpoint(settings);
         settings.get("businessKey").and_then(|key| self.jq_or_template(key, At::WorkflowInput))
-    }
-
-    /// A policy that is asked for and not there must not be ignored in silence.
-    pub(super) fn checkpoint(&mut self, settings: &Node) {
-        if let Some(policy) = settings.get("checkpoint").filter(|policy| policy.as_str() != Some("effects")) {
-            self.not_yet(policy.span, "this build has the checkpoint policy `effects` only");
-        }
     }
 }
 

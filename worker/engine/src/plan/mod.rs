@@ -6,6 +6,7 @@
 
 mod attributes;
 pub(crate) mod authentication;
+pub(crate) mod checkpoint;
 pub(crate) mod compiler;
 mod document;
 pub(crate) mod endpoint;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 
 pub use self::traffic::{EventUse, Traffic};
 use authentication::Policy;
+use checkpoint::Checkpoint;
 use flagstop_schemas::Hash16;
 
 use crate::api::{HttpRequest, Reference, Value};
@@ -139,6 +141,8 @@ pub(crate) struct Common {
     /// After how long it is cut.
     pub(crate) timeout: Option<Template>,
     pub(crate) then: Then,
+    /// Whether the state is written before or after it.
+    pub(crate) checkpoint: Checkpoint,
 }
 
 /// A flow directive.

@@ -118,7 +118,7 @@ impl Compiler<'_> {
     }
 
     /// A duration that must be known before there is an instance.
-    fn fixed_duration(&mut self, node: &Node, keys: Keys) -> Option<i64> {
+    pub(super) fn fixed_duration(&mut self, node: &Node, keys: Keys) -> Option<i64> {
         let template = self.duration(node, keys)?;
         let Some(constant) = template.as_constant() else {
             self.error(

@@ -47,8 +47,7 @@ do:
 
 #[test]
 fn what_the_specification_has_and_this_build_has_not_is_named_as_not_yet() {
-    let policy = "do: [ { a: { set: { x: 1 }, metadata: { flagstop: { checkpoint: task } } } } ]";
-    assert_eq!(codes(policy), ["FS-NOT-YET"]);
+    assert_eq!(codes("evaluate: { language: javascript }\ndo: [ { a: { set: { x: 1 } } } ]"), ["FS-NOT-YET"]);
 }
 
 #[test]

@@ -243,7 +243,13 @@ fn a_late_answer_changes_nothing_and_a_cancelled_call_is_dropped() {
     assert_eq!(world.apply(Stimulus::Effect { slot: slot + 1, outcome: outcome() }), Err(Rejected::NotWaiting));
     assert_eq!(world.apply(Stimulus::Timer { slot }), Err(Rejected::NotWaiting));
     let secrets = std::collections::BTreeMap::new();
-    let env = flagstop_engine::api::Env { now_us: world.now_us, seed: 0, secrets: &secrets, limits: &world.limits };
+    let env = flagstop_engine::api::Env {
+        now_us: world.now_us,
+        seed: 0,
+        secrets: &secrets,
+        limits: &world.limits,
+        ticks_us: || 0,
+    };
     let transition = flagstop_engine::apply(&world.plan, &world.instance, Stimulus::Cancel, &env).unwrap();
     assert_eq!(transition.dropped_effects, [slot]);
     world.apply(Stimulus::Cancel).unwrap();

@@ -124,7 +124,12 @@ fn one_listen(random: &mut Random) -> u32 {
 }
 
 fn world_takes(world: &World, slot: i64, event: &Arc<Event>) -> bool {
-    let env =
-        flagstop_engine::api::Env { now_us: world.now_us, seed: 7, secrets: &world.secrets, limits: &world.limits };
+    let env = flagstop_engine::api::Env {
+        now_us: world.now_us,
+        seed: 7,
+        secrets: &world.secrets,
+        limits: &world.limits,
+        ticks_us: || 0,
+    };
     flagstop_engine::apply(&world.plan, &world.instance, Stimulus::Event { slot, event: event.clone() }, &env).is_ok()
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may stop where it can't go on")]
 
 mod authentication;
+mod checkpoints;
 mod data_flow;
 mod definitions;
 mod driver;
