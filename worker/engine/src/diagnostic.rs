@@ -112,6 +112,11 @@ impl Diagnostics {
         self.0.is_empty()
     }
 
+    /// The same of those that came after so many.
+    pub fn has_errors_since(&self, before: usize) -> bool {
+        self.0.iter().skip(before).any(|d| d.severity == Severity::Error)
+    }
+
     /// How many.
     pub fn len(&self) -> usize {
         self.0.len()

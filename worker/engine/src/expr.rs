@@ -9,6 +9,7 @@
 mod check;
 mod compile;
 mod library;
+mod literal;
 mod meter;
 mod natives;
 mod ops;

@@ -60,10 +60,15 @@ pub struct Transform<'a> {
 impl Transform<'_> {
     /// Compiles a value in which strings are expressions only as `${ … }`. Mistakes go to `found`; all are looked for.
     pub fn template(&self, node: &Node, found: &mut Diagnostics) -> Template {
+        self.template_under(None, node, found)
+    }
+
+    /// `key` is the one under which the value stands, or the list in which it is an item.
+    fn template_under(&self, key: Option<&str>, node: &Node, found: &mut Diagnostics) -> Template {
         match &node.value {
-            NodeValue::Str(text) => self.text(text, node.span, found),
+            NodeValue::Str(text) => self.text(text, key, node.span, found),
             NodeValue::Seq(items) => {
-                let items: Vec<Template> = items.iter().map(|item| self.template(item, found)).collect();
+                let items: Vec<Template> = items.iter().map(|item| self.template_under(key, item, found)).collect();
                 if items.iter().all(|item| item.as_constant().is_some()) {
                     return Template::Constant(value::from_node(node));
                 }
@@ -71,7 +76,7 @@ impl Transform<'_> {
             }
             NodeValue::Map(entries) => {
                 let compiled = |(key, item): &(crate::source::Key, Node)| {
-                    (value::string(key.text.as_ref()), self.template(item, found))
+                    (value::string(key.text.as_ref()), self.template_under(Some(&key.text), item, found))
                 };
                 let entries: Vec<(Value, Template)> = entries.iter().map(compiled).collect();
                 if entries.iter().all(|(_, item)| item.as_constant().is_some()) {
@@ -109,9 +114,12 @@ impl Transform<'_> {
         }
     }
 
-    fn text(&self, text: &str, span: Span, found: &mut Diagnostics) -> Template {
+    fn text(&self, text: &str, key: Option<&str>, span: Span, found: &mut Diagnostics) -> Template {
         match (whole(text), self.mode) {
-            (Whole::Plain, _) => Template::Constant(value::string(text)),
+            (Whole::Plain, _) => {
+                found.extend(self.lint_literal(text, key, span));
+                Template::Constant(value::string(text))
+            }
             (Whole::Expression(inner), _) => {
                 self.expression(inner, span, found).map_or(Template::NULL, Template::Expression)
             }

@@ -19,7 +19,7 @@ use crate::filter::Filter;
 use crate::limits::Limits;
 use crate::pointer::Pointer;
 use crate::resource::{Bundle, Resource};
-use crate::source::{Key, Node};
+use crate::source::{Key, Node, Span};
 use crate::tasks::call_openapi::DocumentError;
 use crate::tasks::{self, Choice, TypeOf};
 use crate::value::{self, Value};
@@ -32,6 +32,8 @@ pub(crate) struct Compiler<'a> {
     pub(crate) diagnostics: Diagnostics,
     /// `None` while a task's own lists are being compiled: the text's order is the arena's.
     pub(super) tasks: Vec<Option<Task>>,
+    /// Where their names stand; `None` in other documents than the definition.
+    pub(super) places: Vec<Option<Span>>,
     pub(super) blocks: Vec<Block>,
     pub(super) waits: Vec<Filter>,
     /// `use.secrets`.
@@ -90,6 +92,7 @@ impl<'a> Compiler<'a> {
             mode: Mode::Strict,
             diagnostics: Diagnostics::new(),
             tasks: Vec::new(),
+            places: Vec::new(),
             blocks: Vec::new(),
             waits: Vec::new(),
             secrets: Vec::new(),
@@ -212,6 +215,7 @@ impl<'a> Compiler<'a> {
     fn task(&mut self, key: &Key, node: &Node, pointer: &Pointer, place: Place<'_>) -> TaskIndex {
         let index = TaskIndex(self.tasks.len() as u32);
         self.tasks.push(None);
+        self.places.push(self.base.is_empty().then_some(key.span));
         let task = TaskNode { node, pointer, siblings: place.siblings };
         // Everything is looked at, so that all mistakes are reported at once.
         let (of, kind) = match self.task_type(key, task) {
@@ -291,7 +295,7 @@ impl<'a> Compiler<'a> {
         let mut common = Common::default();
         let node = task.node;
         if let Some(condition) = node.get("if") {
-            common.condition = self.jq(condition, "`if`", At::Condition);
+            common.condition = self.condition(condition, "`if`", At::Condition);
         }
         if let Some(input) = node.get("input").filter(|input| self.mapping(input, INPUT).is_some()) {
             common.input_schema = input.get("schema").and_then(|schema| self.schema(schema));

@@ -7,7 +7,7 @@ use flagstop_schemas::Hash16;
 use super::compiler::{At, Compiler};
 use super::keys::Keys;
 use super::named::NamedOf;
-use super::{Block, Plan, Workflow};
+use super::{Block, Plan, Workflow, reach};
 use crate::api::Reference;
 use crate::diagnostic::{Diagnostics, Severity};
 use crate::expr::Mode;
@@ -89,11 +89,14 @@ impl<'a> Compiler<'a> {
         self.check_unused();
 
         let tasks: Option<Vec<_>> = std::mem::take(&mut self.tasks).into_iter().collect();
+        let tasks = tasks.filter(|_| !self.diagnostics.has_errors())?;
+        let unreached = reach::unreached(&tasks, &self.blocks, &self.places);
+        self.diagnostics.extend(unreached);
         Some(Plan {
             reference: Arc::new(reference?),
             fingerprint: fingerprint(source, self.bundle),
             definition: value::from_node(root),
-            tasks: tasks?,
+            tasks,
             blocks: std::mem::take::<Vec<Block>>(&mut self.blocks),
             extensions,
             workflow: Workflow {

@@ -60,7 +60,10 @@ impl Uri {
             return compiler.template(node, At::Definition).map(Self::Expression);
         }
         match UriTemplate::parse(text.trim()) {
-            Ok(template) => Some(Self::Template(template)),
+            Ok(template) => {
+                compiler.lint_literal(text, "uri", node.span);
+                Some(Self::Template(template))
+            }
             Err(why) => {
                 let hint = "simple names only, such as https://example.com/pets/{petId}";
                 compiler.push(Diagnostic::error("FS-URI-TEMPLATE", node.span, why.to_string()).with_hint(hint));

@@ -57,6 +57,31 @@ impl Compiler<'_> {
         Some(expression)
     }
 
+    /// A condition: always jq. One that never changes is surely not meant.
+    pub(crate) fn condition(&mut self, node: &Node, what: &str, at: At) -> Option<Expression> {
+        let condition = self.jq(node, what, at)?;
+        if let Ok(constant) = serde_json::from_str::<serde_json::Value>(condition.text()) {
+            let (always, hint) = match constant {
+                serde_json::Value::Null | serde_json::Value::Bool(false) => {
+                    ("never", "remove what it keeps from running")
+                }
+                _ => ("always", "remove it"),
+            };
+            let message = format!("{what} is a constant: it {always} holds");
+            let hint = format!("write an expression that reads data, such as `.approved == true`, or {hint}");
+            self.push(Diagnostic::warning("FS-LINT-CONSTANT", node.span, message).with_hint(hint));
+        }
+        Some(condition)
+    }
+
+    /// Warns if a text that stands for itself looks like an expression; `key` is the one under which it stands.
+    pub(crate) fn lint_literal(&mut self, text: &str, key: &str, span: Span) {
+        let scope = self.scope_of(At::Definition);
+        let transform = Transform { scope: &scope, mode: self.mode, limits: self.limits };
+        let found = transform.lint_literal(text, Some(key), span);
+        self.diagnostics.extend(found);
+    }
+
     /// A value in which strings are expressions only as `${ … }`.
     pub(crate) fn template(&mut self, node: &Node, at: At) -> Option<Template> {
         self.transform(node, at, |transform, node, found| transform.template(node, found))
@@ -86,7 +111,7 @@ impl Compiler<'_> {
         self.diagnostics.extend(found);
         let before = self.diagnostics.len();
         self.check_secrets_in(&template, node);
-        (!broken && self.diagnostics.len() == before).then_some(template)
+        (!broken && !self.diagnostics.has_errors_since(before)).then_some(template)
     }
 
     fn scope_of(&self, at: At) -> Scope {

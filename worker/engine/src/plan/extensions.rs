@@ -118,7 +118,7 @@ impl<'a> Compiler<'a> {
             self.block(list, &pointer.child(key), BlockKind::Extension)
         };
         let (before, after) = (list("before"), list("after"));
-        let when = node.get("when").and_then(|when| self.jq(when, "`when`", At::Condition));
+        let when = node.get("when").and_then(|when| self.condition(when, "`when`", At::Condition));
         Extension { when, before, after }
     }
 }

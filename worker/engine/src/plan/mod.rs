@@ -15,6 +15,7 @@ mod extensions;
 pub(crate) mod functions;
 pub(crate) mod keys;
 pub(crate) mod named;
+pub(crate) mod reach;
 mod resources;
 mod schedule;
 pub(crate) mod shape;

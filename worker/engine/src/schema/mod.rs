@@ -52,7 +52,7 @@ impl Schema {
         match (node.entry("document"), node.get("resource")) {
             (Some((key, document)), None) => {
                 let schema = Self::of_document(document, draft, key.span, &mut compiler.diagnostics)?;
-                (compiler.diagnostics.len() == before).then_some(schema)
+                (!compiler.diagnostics.has_errors_since(before)).then_some(schema)
             }
             (None, Some(resource)) => match compiler.external_resource(resource, Purpose::Schema)? {
                 Found::Missing(missing) => Some(Self::Missing(missing)),

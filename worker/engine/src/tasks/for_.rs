@@ -71,7 +71,8 @@ impl TaskType for For {
             );
         }
         let (condition, list) = compiler.with_locals(&[&each, &at], |compiler| {
-            let condition = task.node.get("while").map(|condition| compiler.jq(condition, "`while`", At::Definition));
+            let condition =
+                task.node.get("while").map(|condition| compiler.condition(condition, "`while`", At::Definition));
             let list = compiler.required(task.node, "do", "a `for` task");
             (condition, list.and_then(|list| compiler.list(list, &task.pointer.child("do"))))
         });

@@ -9,6 +9,7 @@ use crate::machine::cx::Cx;
 use crate::plan::BlockIndex;
 use crate::plan::compiler::{Compiler, TaskNode};
 use crate::plan::keys::Keys;
+use crate::plan::reach::{Reach, Ways};
 use crate::problem::Problem;
 use crate::snapshot::{Reader, SnapshotError, Stored, Writer};
 use crate::value;
@@ -61,6 +62,14 @@ impl TaskType for Fork {
         let count = branches.as_seq().map_or(0, <[_]>::len) as u32;
         let branches = compiler.branches(branches, &task.pointer.child(Self::KEY).child("branches"))?;
         Some(Self { branches, count, goal: goal? })
+    }
+
+    fn ways(&self, reach: &Reach<'_>) -> Ways {
+        let mut branches = reach.branches(self.branches).into_iter();
+        Ways::by_then_if(match self.goal {
+            Goal::All => branches.all(|is_left| is_left),
+            Goal::First => self.count == 0 || branches.any(|is_left| is_left),
+        })
     }
 
     fn enter(&self, cx: &mut Cx<'_, '_>) -> Result<(Over, Outcome), Problem> {

@@ -34,6 +34,7 @@ use crate::event::Event;
 use crate::machine::cx::Cx;
 use crate::machine::look::Look;
 use crate::plan::compiler::{Compiler, TaskNode};
+use crate::plan::reach::{Reach, Ways};
 use crate::plan::{BlockIndex, Then};
 use crate::problem::Problem;
 use crate::snapshot::{Reader, SnapshotError, Stored, Writer};
@@ -93,6 +94,11 @@ pub(crate) trait TaskType: Sized + std::fmt::Debug {
 
     /// The model, or `None` after having reported what is wrong.
     fn compile(node: &TaskNode<'_>, compiler: &mut Compiler<'_>) -> Option<Self>;
+
+    /// How the flow can leave it, errors aside.
+    fn ways(&self, _reach: &Reach<'_>) -> Ways {
+        Ways::BY_THEN
+    }
 
     /// The run begins.
     fn enter(&self, cx: &mut Cx<'_, '_>) -> Result<(Self::Memory, Outcome), Problem>;
@@ -216,6 +222,12 @@ macro_rules! registry {
                     $(Self::$variant(kind) => {
                         kind.enter(cx).map(|(memory, outcome)| (Memory::$variant(memory), outcome))
                     })*
+                }
+            }
+
+            pub(crate) fn ways(&self, reach: &Reach<'_>) -> Ways {
+                match self {
+                    $(Self::$variant(kind) => kind.ways(reach),)*
                 }
             }
 

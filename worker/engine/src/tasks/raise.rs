@@ -6,6 +6,7 @@ use crate::machine::cx::Cx;
 use crate::plan::compiler::{At, Compiler, TaskNode};
 use crate::plan::keys::Keys;
 use crate::plan::named::NamedOf;
+use crate::plan::reach::{Reach, Ways};
 use crate::problem::{Problem, ProblemKind};
 use crate::source::Node;
 
@@ -33,6 +34,10 @@ impl TaskType for Raise {
             None => error,
         };
         Self::of_error(error, compiler)
+    }
+
+    fn ways(&self, _: &Reach<'_>) -> Ways {
+        Ways::NONE
     }
 
     fn enter(&self, cx: &mut Cx<'_, '_>) -> Result<((), Outcome), Problem> {

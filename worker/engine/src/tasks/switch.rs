@@ -7,6 +7,7 @@ use crate::machine::cx::Cx;
 use crate::plan::Then;
 use crate::plan::compiler::{At, Compiler, TaskNode};
 use crate::plan::keys::Keys;
+use crate::plan::reach::{Reach, Ways};
 use crate::problem::Problem;
 use crate::source::{Key, Node};
 
@@ -60,6 +61,11 @@ impl TaskType for Switch {
         Some(switch)
     }
 
+    fn ways(&self, _: &Reach<'_>) -> Ways {
+        let cases = self.cases.iter().map(|case| case.then);
+        Ways { by_then: self.default.is_none(), directives: cases.chain(self.default).collect() }
+    }
+
     fn enter(&self, cx: &mut Cx<'_, '_>) -> Result<((), Outcome), Problem> {
         let input = cx.input();
         for case in &self.cases {
@@ -81,7 +87,7 @@ impl Switch {
         let then = compiler.required(node, "then", CASE.of).and_then(|then| compiler.then(then, task.siblings));
         match node.get("when") {
             Some(when) => {
-                if let (Some(when), Some(then)) = (compiler.jq(when, "`when`", At::Definition), then) {
+                if let (Some(when), Some(then)) = (compiler.condition(when, "`when`", At::Definition), then) {
                     self.cases.push(Case { when, then });
                 }
             }

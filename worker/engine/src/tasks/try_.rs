@@ -14,6 +14,7 @@ use crate::machine::frame::Deadline;
 use crate::machine::look::Look;
 use crate::plan::BlockIndex;
 use crate::plan::compiler::{Compiler, TaskNode};
+use crate::plan::reach::{Reach, Ways};
 use crate::problem::{Problem, ProblemKind};
 use crate::snapshot::{Reader, SnapshotError, Stored, Writer};
 
@@ -80,6 +81,16 @@ impl TaskType for Try {
             .required(task.node, "catch", "a `try` task")
             .and_then(|catch| Catch::compile(catch, task, compiler));
         Some(Self { list: list?, catch: catch? })
+    }
+
+    fn ways(&self, reach: &Reach<'_>) -> Ways {
+        let Catch { retry, list, then, .. } = &self.catch;
+        let is_handled = match list {
+            Some(list) => reach.is_left(*list),
+            None => then.is_some() || retry.is_none(),
+        };
+        let by_then = reach.is_left(self.list) || is_handled && then.is_none();
+        Ways { by_then, directives: then.filter(|_| is_handled).into_iter().collect() }
     }
 
     fn enter(&self, cx: &mut Cx<'_, '_>) -> Result<(Attempts, Outcome), Problem> {

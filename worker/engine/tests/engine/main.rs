@@ -16,6 +16,7 @@ mod functions;
 mod holds;
 mod http;
 mod large;
+mod lints;
 mod listen_all;
 mod listen_any;
 mod listen_foreach;

@@ -43,7 +43,7 @@ impl Given {
                 compiler.wrong_type(node, what, "a mapping of names to texts");
             }
         });
-        (compiler.diagnostics.len() == before).then_some(Self { arguments, stdin, environment })
+        (!compiler.diagnostics.has_errors_since(before)).then_some(Self { arguments, stdin, environment })
     }
 
     pub(super) fn uses(&self, variable: &str) -> bool {

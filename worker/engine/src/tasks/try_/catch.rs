@@ -47,7 +47,7 @@ impl Catch {
         };
         let (when, except_when) = compiler.with_locals(&[ERROR, &as_], |compiler| {
             let mut condition =
-                |key| node.get(key).and_then(|when| compiler.jq(when, &format!("`{key}`"), At::Definition));
+                |key| node.get(key).and_then(|when| compiler.condition(when, &format!("`{key}`"), At::Definition));
             (condition("when"), condition("exceptWhen"))
         });
         let retry = match node.get("retry") {

@@ -2,6 +2,7 @@
 
 use super::catch::ERROR;
 use crate::api::Value;
+use crate::diagnostic::Diagnostic;
 use crate::duration;
 use crate::expr::{Expression, Template};
 use crate::machine::cx::Cx;
@@ -65,11 +66,13 @@ impl Policy {
     }
 
     fn compile(node: &Node, as_: &str, compiler: &mut Compiler<'_>) -> Option<Self> {
+        let before = compiler.diagnostics.len();
         compiler.mapping(node, RETRY)?;
         // What is wrong in a part is reported, and keeps the whole definition from being used.
         let (when, except_when, delay, jitter) = compiler.with_locals(&[ERROR, as_], |compiler| {
-            let mut condition =
-                |key| node.get(key).and_then(|when| compiler.jq(when, &format!("`{key}` of `retry`"), At::Definition));
+            let mut condition = |key| {
+                node.get(key).and_then(|when| compiler.condition(when, &format!("`{key}` of `retry`"), At::Definition))
+            };
             let (when, except_when) = (condition("when"), condition("exceptWhen"));
             let delay = node.get("delay").and_then(|delay| compiler.duration(delay, DURATION));
             let jitter = node.get("jitter").and_then(|jitter| {
@@ -94,7 +97,32 @@ impl Policy {
         let attempt = attempt.and_then(|attempt| compiler.duration(attempt, DURATION));
         let count = of_attempt.and_then(|attempt| attempt.get("count"));
         let count = count.and_then(|count| whole_number(count, compiler));
-        Some(Self { when, except_when, delay, backoff: backoff?, jitter, count, attempt, total })
+        let policy = Self { when, except_when, delay, backoff: backoff?, jitter, count, attempt, total };
+        if !compiler.diagnostics.has_errors_since(before) {
+            policy.lint_delay(node, compiler);
+        }
+        Some(policy)
+    }
+
+    /// Many attempts one right after the other meet the same error, and are a load on whoever it comes from.
+    fn lint_delay(&self, node: &Node, compiler: &mut Compiler<'_>) {
+        let is_none = |length: &Template| {
+            let constant = length.as_constant();
+            let length = constant.map(|length| duration::from_value(length, compiler.limits.duration_days_max));
+            length.is_some_and(|length| length == Ok(0))
+        };
+        let mut waits = self.delay.iter().chain(self.jitter.iter().map(|(_, to)| to));
+        if self.count.is_some_and(|count| count <= 1) || waits.any(|length| !is_none(length)) {
+            return;
+        }
+        let times = match self.count {
+            Some(count) => format!("{count} times"),
+            None => format!("up to {} times, since it has no `limit.attempt.count`", compiler.limits.retries_max),
+        };
+        let message = format!("this retries without a delay, {times}");
+        let hint = "give it a delay, and let it grow: `delay: PT1S`, `backoff: { exponential: {} }`";
+        let span = node.get("delay").unwrap_or(node).span;
+        compiler.push(Diagnostic::warning("FS-LINT-RETRY-DELAY", span, message).with_hint(hint));
     }
 
     /// When the first attempt and all of them together are cut.
