@@ -116,7 +116,7 @@ impl Collecting {
                     Err(why) => {
                         let text = why.to_string();
                         let code =
-                            if text.starts_with("FS-OPEN-SETS") { "FS-OPEN-SETS-FULL" } else { "FS-UNTIL-FAILED" };
+                            if text.starts_with("FS-OPEN-SETS-FULL") { "FS-OPEN-SETS-FULL" } else { "FS-UNTIL-FAILED" };
                         refused = Some((code, text));
                     }
                 }
