@@ -24,6 +24,7 @@ use crate::plan::{BlockKind, Plan};
 use crate::problem::Problem;
 use crate::snapshot::{self, Known, Reader, Snapshot, SnapshotError, Stored, Writer};
 use crate::tasks::{Kind, Memory};
+use crate::value::Sizes;
 
 /// The state of one run of a workflow. Cloning is cheap: values are shared.
 #[derive(Debug, Clone)]
@@ -68,6 +69,8 @@ pub struct Instance {
     pub(crate) effects_in_flight: usize,
     /// The large values that it was read with.
     pub(crate) known: Known,
+    /// Sizes of its large values: not in the snapshot.
+    pub(crate) sizes: Sizes,
 }
 
 /// A result that came while the instance was suspended.
@@ -120,6 +123,7 @@ impl Instance {
             go_on_at: GoOnAt::Nothing,
             effects_in_flight: 0,
             known: Known::default(),
+            sizes: Sizes::default(),
         }
     }
 
@@ -474,6 +478,7 @@ impl Instance {
             go_on_at: Stored::read(from)?,
             effects_in_flight: 0,
             known: Known::default(),
+            sizes: Sizes::default(),
         };
         let apart = if from.is_at_end() { 0 } else { from.count()? };
         for _ in 0..apart {

@@ -5,11 +5,13 @@
 
 mod json;
 mod read;
+mod sizes;
 
 use crate::source::{Node, NodeValue};
 pub use jaq_json::{Map, Num, Val as Value};
 pub use json::{canonical, to_json, to_json_bytes, write_json};
 pub use read::{from_serde, parse_json, to_serde};
+pub(crate) use sizes::Sizes;
 
 /// Why bytes are no value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -202,25 +204,6 @@ pub fn size_bytes(value: &Value) -> usize {
         Value::Arr(items) => 2 + items.iter().map(|item| size_bytes(item) + 1).sum::<usize>(),
         Value::Obj(map) => 2 + map.iter().map(|(key, item)| size_bytes(key) + size_bytes(item) + 2).sum::<usize>(),
     }
-}
-
-/// Levels of nesting: 0 for a scalar, 1 for an array of scalars. Stops counting beyond `max`, so it is cheap to refuse deep ones.
-pub fn depth(value: &Value, max: usize) -> usize {
-    let children: &mut dyn Iterator<Item = &Value> = match value {
-        Value::Arr(items) => &mut items.iter(),
-        Value::Obj(map) => &mut map.values(),
-        _ => return 0,
-    };
-    let mut deepest = 0;
-    if max > 0 {
-        for child in children {
-            deepest = deepest.max(depth(child, max - 1));
-            if deepest >= max {
-                break;
-            }
-        }
-    }
-    1 + deepest
 }
 
 /// The constant that a node of a definition stands for.

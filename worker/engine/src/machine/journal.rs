@@ -65,19 +65,36 @@ impl Machine<'_> {
 
     /// Publishes that a task, or the workflow, has completed.
     pub(super) fn journal_completed(&mut self, kind: StatusKind, run: Option<Run>, output: &Value) {
-        let text = to_json(output);
-        self.bytes += text.len();
         let bytes_max = self.env.limits.output_bytes_max;
+        let (text, text_bytes) = self.output_text(output, bytes_max);
+        self.bytes += text_bytes;
         let (pointer, attributes) = self.about(run);
         self.journal(kind, |event| {
             event.task = pointer;
             event.attributes = attributes;
-            if text.len() <= bytes_max {
-                event.output = Some(raw_text(text));
-            } else {
-                event.attributes.push(("outputbytes", text.len().into()));
+            match text {
+                Some(text) => event.output = Some(raw_text(text)),
+                None => event.attributes.push(("outputbytes", text_bytes.into())),
             }
         });
+    }
+
+    /// An output as JSON, unless that is longer than `bytes_max`, and its length. What is handed on from task to task and is
+    /// too long each time is not written each time.
+    fn output_text(&self, output: &Value, bytes_max: usize) -> (Option<String>, usize) {
+        let sizes = &self.instance.sizes;
+        if !sizes.is_empty() {
+            let size = sizes.measure(output);
+            if size.json_bytes > bytes_max {
+                return (None, size.json_bytes);
+            }
+        }
+        let text = to_json(output);
+        let text_bytes = text.len();
+        if text_bytes > bytes_max {
+            sizes.measure(output);
+        }
+        ((text_bytes <= bytes_max).then_some(text), text_bytes)
     }
 
     /// Publishes one of the specification's correlation events; keys above the limit stay out of it.

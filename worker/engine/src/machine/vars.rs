@@ -89,9 +89,10 @@ impl<'a> Vars<'a> {
 
     /// Results put together can be larger and deeper than each: values must not grow from task to task without end.
     fn check_size(&self, made: Value) -> Result<Value, Problem> {
-        let hit = if value::depth(&made, self.limits.json_depth_max + 1) > self.limits.json_depth_max {
+        let size = self.instance.sizes.measure(&made);
+        let hit = if size.depth > self.limits.json_depth_max {
             LimitHit::Depth
-        } else if value::size_bytes(&made) > self.limits.expression_output_bytes_max {
+        } else if size.json_bytes > self.limits.expression_output_bytes_max {
             LimitHit::Output
         } else {
             return Ok(made);

@@ -7,12 +7,12 @@ use flagstop_engine::Plan;
 use flagstop_store::port::Counters;
 use serde_json::{Value, json};
 
-use super::EndToEnd;
 use super::load::Load;
 use super::workflow::{DEFINITION, Messages};
+use super::{EndToEnd, own_definition, round};
 use crate::args::Output;
 use crate::config::{Config, Flags};
-use crate::exit::{Exit, Failure};
+use crate::exit::Failure;
 use crate::node::{self, Node};
 
 /// Workflows before anything is measured.
@@ -30,9 +30,8 @@ pub(super) async fn run(scenario: &EndToEnd, file: Option<&Path>) -> Result<(), 
     config.bus.prefix = format!("{own}.");
     let store = node::open_store(&config).await?;
     store.migrate().await?;
-    let plan = Plan::compile(DEFINITION.as_bytes(), &config.worker.engine).map_err(|why| {
-        Failure::new(Exit::Failed, "FS-BENCH", format!("its own definition: {why}"), "report this defect")
-    })?;
+    let plan = Plan::compile(DEFINITION.as_bytes(), &config.worker.engine);
+    let plan = plan.map_err(|why| own_definition(&why.to_string()))?;
     store.deploy(&[flagstop_runtime::definition_row(&plan, DEFINITION.as_bytes())]).await?;
     let bus = node::open_bus(&config).await?;
     bus.prepare(true).await?;
@@ -107,10 +106,6 @@ fn show(figures: &Value, transitions_per_batch: f64) {
     println!("round trips per batch  {}", figures["roundTripsPerBatch"]);
     println!("transitions per batch  {}", round(transitions_per_batch));
     println!("memory at its highest  {} MiB", figures["memoryBytes"].as_u64().unwrap_or_default() >> 20);
-}
-
-fn round(figure: f64) -> f64 {
-    (figure * 100.0).round() / 100.0
 }
 
 /// The process's resident memory at its highest, where the system tells it; 0 elsewhere.
