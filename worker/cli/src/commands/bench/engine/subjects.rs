@@ -125,7 +125,7 @@ impl Subject {
 
     /// Applies whatever follows from the start, and answers its calls.
     fn live(&self, limits: &Limits, committed: &mut impl FnMut(&Transition)) -> Result<Instance, Failure> {
-        let env = Env { now_us: 1_800_000_000_000_000, seed: 1, secrets: &self.secrets, limits };
+        let env = Env { now_us: 1_800_000_000_000_000, seed: 1, secrets: &self.secrets, limits, ticks_us: || 0 };
         let id = InstanceId::of_trigger("/flagstop/bench", "bench-1", "bench", "bench");
         let mut instance = Instance::new(id, &self.plan);
         let mut next = Some(Stimulus::Start { input: self.input.clone(), cause: None, depth: 0 });
@@ -184,7 +184,7 @@ impl BareJq {
 fn status(entry: &Entry) -> Option<&StatusEvent> {
     match entry {
         Entry::Status(event) => Some(event),
-        Entry::Emitted(_) => None,
+        Entry::Emitted(_) | Entry::Answer(_) => None,
     }
 }
 
