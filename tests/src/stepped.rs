@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use flagstop_schemas::{Hash16, InstanceId};
 use flagstop_store::port::StoreError;
 use flagstop_store::port::{
-    Batch, Beat, Counters, Cursor, DueTimer, InstanceFilter, LoadRequest, Loaded, LookRequest, Page, SchemaState,
-    Store, Verdict,
+    Batch, Beat, Counters, Cursor, DueTimer, InstanceFilter, Keep, LoadRequest, Loaded, LookRequest, Page, RetirePlace,
+    Retired, SchemaState, Store, Verdict,
 };
 use flagstop_store::rows::{
     DeadLetter, DefinitionNumber, DefinitionRow, EffectLease, InstanceSummary, JournalRow, LargeValue, Meeting,
@@ -233,6 +233,10 @@ impl Store for Stepped {
 
     async fn history(&self, id: InstanceId) -> Result<Vec<JournalRow>, StoreError> {
         self.inner.history(id).await
+    }
+
+    async fn retire(&self, keep: &Keep, after: Option<RetirePlace>, limit: i64) -> Result<Retired, StoreError> {
+        self.inner.retire(keep, after, limit).await
     }
 
     async fn parked_of_type(&self, event_type: &str, limit: i64) -> Result<Vec<NewParked>, StoreError> {

@@ -40,8 +40,11 @@ const PURE: &str = "[ { a: { set: { n: 1 } } }, { b: { set: { n: 2 } } }, { c: {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_policy_writes_as_many_rows_as_it_says_and_gives_the_same_output() {
     let hr = Hr::start().await;
-    let call = format!("{{ x: {{ call: http, with: {{ method: post, endpoint: '{}/x', body: {{ id: a }} }} }} }}", hr.url);
-    let mixed = format!("[ {{ a: {{ set: {{ n: 1 }} }} }}, {{ b: {{ set: {{ n: 2 }} }} }}, {call}, {{ c: {{ set: {{ n: 3 }} }} }}, {{ d: {{ set: {{ n: 4 }} }} }} ]");
+    let call =
+        format!("{{ x: {{ call: http, with: {{ method: post, endpoint: '{}/x', body: {{ id: a }} }} }} }}", hr.url);
+    let mixed = format!(
+        "[ {{ a: {{ set: {{ n: 1 }} }} }}, {{ b: {{ set: {{ n: 2 }} }} }}, {call}, {{ c: {{ set: {{ n: 3 }} }} }}, {{ d: {{ set: {{ n: 4 }} }} }} ]"
+    );
     let cases = [
         // Before the call, and with its answer.
         ("effects", "effects", &["ab", "xcd"][..]),

@@ -82,6 +82,7 @@ fn each_code_has_one_row_with_its_meaning_and_a_way_out() {
 
 #[test]
 fn a_code_counts_in_code_and_not_in_comments_or_tests() {
-    let text = "// FS-COMMENT\nfn f() { error(\"FS-MADE-HERE: {why}\", \"FS-\") }\n#[cfg(test)]\nmod tests { \"FS-TEST\" }";
+    let text =
+        "// FS-COMMENT\nfn f() { error(\"FS-MADE-HERE: {why}\", \"FS-\") }\n#[cfg(test)]\nmod tests { \"FS-TEST\" }";
     assert_eq!(codes(text), BTreeSet::from(["FS-MADE-HERE".to_owned()]));
 }

@@ -302,6 +302,10 @@ impl Lane {
                     }
                 }
             }
+            Verdict::Active(other) => {
+                let reason = format!("instance {other} lives under the same activation key");
+                self.failed(&reason, mine, after);
+            }
             Verdict::Failed(reason) => self.failed(&reason, mine, after),
         }
     }

@@ -27,6 +27,7 @@ mod pokes;
 mod recovery;
 mod refused;
 mod relay;
+mod retention;
 mod schedules;
 mod secrets;
 mod timers;

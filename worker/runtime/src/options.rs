@@ -51,6 +51,19 @@ pub struct Options {
     pub sweep_rows: i64,
     /// How long an early event is kept for its waiter, in hours.
     pub parked_hours: u32,
+    /// How long a message is remembered, so that it is applied once however often it is delivered, in hours; 0: for ever. Must
+    /// be longer than the broker keeps messages, and than `parked_hours`.
+    pub inbox_hours: u32,
+    /// How long the journal is kept, in days; 0: for ever. Older parts of an instance's history are not shown, also while it
+    /// lives. What was not published yet stays.
+    pub history_days: u32,
+    /// How long dead letters are kept in the store, in days; 0: for ever.
+    pub dead_letters_days: u32,
+    /// How long instances are kept after their end, in days; 0: for ever. A trigger that is delivered again after that, and
+    /// after `inbox_hours`, starts its instance anew.
+    pub instances_days: u32,
+    /// Pause between two looks for what was kept for long enough, in seconds.
+    pub retention_every_s: u64,
     /// Mail that is older than this was left behind by a dead worker, in milliseconds.
     pub mail_stale_ms: u64,
     /// How long one HTTP call may take, in milliseconds.
@@ -95,6 +108,11 @@ impl Default for Options {
             sweep_ms: 3_000,
             sweep_rows: 5_000,
             parked_hours: 7 * 24,
+            inbox_hours: 8 * 24,
+            history_days: 30,
+            dead_letters_days: 30,
+            instances_days: 30,
+            retention_every_s: 600,
             mail_stale_ms: 2_000,
             http_timeout_ms: 30_000,
             http_response_bytes_max: 4 << 20,
@@ -126,6 +144,7 @@ impl Options {
             ("relay_poll_ms", self.relay_poll_ms),
             ("relay_rows_max", self.relay_rows_max.max(0) as u64),
             ("http_timeout_ms", self.http_timeout_ms),
+            ("retention_every_s", self.retention_every_s),
         ];
         if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(format!("worker.{key} must be above 0"));
@@ -138,5 +157,33 @@ impl Options {
             ));
         }
         Ok(())
+    }
+
+    /// What works and may still be a mistake.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let (inbox, parked) = (self.inbox_hours, self.parked_hours);
+        if inbox > 0 && inbox < parked {
+            warnings.push(format!(
+                "FS-CONFIG-RETENTION: worker.inbox_hours ({inbox}) is less than worker.parked_hours ({parked}): an event that \
+                 the broker delivers again could be heard twice; raise it above that, and above the time for which the broker \
+                 keeps messages"
+            ));
+        }
+        warnings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_inbox_that_forgets_before_early_events_expire_is_warned_about() {
+        assert!(Options::default().warnings().is_empty());
+        assert!(Options { inbox_hours: 0, ..Options::default() }.warnings().is_empty(), "for ever");
+        let warnings = Options { inbox_hours: 24, ..Options::default() }.warnings();
+        assert!(warnings[0].contains("worker.inbox_hours (24)") && warnings[0].contains("twice"), "{warnings:?}");
     }
 }

@@ -22,6 +22,9 @@ use crate::decide::Decided;
 /// The slot of the bookmark under which commands find an instance by its business key.
 pub(crate) const BUSINESS_SLOT: i64 = -2;
 
+/// How much of each part of an instance's error lists show, in bytes.
+const ERROR_TEXT_BYTES_MAX: usize = 512;
+
 /// Why a stimulus was not applied.
 #[derive(Debug)]
 pub(crate) enum Refused {
@@ -232,6 +235,8 @@ impl Work {
                 timers,
                 effects,
                 events: journal::encode(&header, &self.entries),
+                error: self.instance.error().map(error_text),
+                ..InstanceWrite::default()
             };
             self.group.instance = Some((self.id, write));
             if let Some(Parent { instance, slot: Some(slot) }) = self.parent
@@ -282,6 +287,11 @@ fn waiting(instance: Instance, deployed: &Deployed, parent: Option<Parent>) -> I
         events: journal::encode(&header(&instance), &[]),
         ..InstanceWrite::default()
     }
+}
+
+/// What lists show of a fault.
+fn error_text(problem: &flagstop_engine::Problem) -> String {
+    problem.shortened(ERROR_TEXT_BYTES_MAX).to_string().replace('\0', "\u{fffd}")
 }
 
 fn header(instance: &Instance) -> Header {

@@ -23,6 +23,7 @@ use crate::pokes::{Pokes, deal};
 use crate::recovery::{self, Recovery};
 use crate::refused::Refused;
 use crate::relay::Relay;
+use crate::retention;
 use crate::schedules;
 use crate::secrets::Secrets;
 use crate::timers;
@@ -75,6 +76,9 @@ impl Worker {
         secrets: Secrets,
     ) -> Result<Self, StartError> {
         options.check().map_err(StartError::Options)?;
+        for warning in options.warnings() {
+            tracing::warn!("{warning}");
+        }
         if let SchemaState::Behind(why) | SchemaState::Ahead(why) = store.schema().await? {
             return Err(StartError::Schema(why));
         }
@@ -134,6 +138,7 @@ impl Worker {
         worker.loops.spawn(effects.clone().run(worker.drain.clone()));
         worker.loops.spawn(recovery.run(worker.drain.clone()));
         worker.loops.spawn(schedules::run(shared.clone(), effects.clone(), worker.drain.clone()));
+        worker.loops.spawn(retention::run(shared.clone(), worker.drain.clone()));
         worker.loops.spawn(timers::run(shared.clone(), effects, worker.drain.clone()));
         worker.loops.spawn(recovery::beats(shared.clone(), worker.stop.clone()));
         let relay = Relay { shared: shared.clone(), validators: Validators::new() };

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// The longest that a statement may take: what keeps two days' messages apart counts on it.
+const STATEMENT_TIMEOUT_MS_MAX: u64 = 300_000;
+
 /// A Postgres identifier has at most this many bytes.
 const SCHEMA_BYTES_MAX: usize = 63;
 
@@ -17,7 +20,7 @@ pub struct StoreConfig {
     pub connections_max: u32,
     /// How long a call waits for one of the connections, and how long a new one may take, in milliseconds.
     pub acquire_timeout_ms: u64,
-    /// After this the database itself gives a statement up, in milliseconds.
+    /// After this the database itself gives a statement up, in milliseconds; at most five minutes.
     pub statement_timeout_ms: u64,
     /// After this the database gives up waiting for a lock, in milliseconds. Must be less than the statement's timeout.
     pub lock_timeout_ms: u64,
@@ -59,6 +62,12 @@ impl StoreConfig {
         ];
         if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(format!("store.{key} must be above 0"));
+        }
+        if self.statement_timeout_ms > STATEMENT_TIMEOUT_MS_MAX {
+            return Err(format!(
+                "store.statement_timeout_ms ({}) must be at most {STATEMENT_TIMEOUT_MS_MAX}",
+                self.statement_timeout_ms
+            ));
         }
         if self.lock_timeout_ms >= self.statement_timeout_ms {
             return Err(format!(

@@ -8,8 +8,8 @@ use flagstop_schemas::{Hash16, InstanceId};
 
 use crate::rows::{
     BookmarkRow, DeadLetter, DefinitionNumber, DefinitionRow, Diff, EffectLease, EffectRow, InstanceRow,
-    InstanceSummary, JournalRow, LargeValue, MailRow, Meeting, NewMail, NewParked, Note, Parent, ScheduleMemory,
-    ScheduleRow, TimerRow, WorkerId,
+    InstanceSummary, JournalRow, LargeValue, MailRow, Meeting, NewMail, NewParked, Note, Parent, Remark,
+    ScheduleMemory, ScheduleRow, TimerRow, WorkerId,
 };
 
 /// How many meetings one look gives; each of its keys gets an equal part, at least one.
@@ -108,6 +108,11 @@ pub struct InstanceWrite {
     pub ended: bool,
     /// The snapshot.
     pub state: Bytes,
+    /// What it faulted with, in short, for people's lists; nothing while it has not faulted.
+    pub error: Option<String>,
+    /// The key under which only one instance may live at a time; given with every write of an instance that has one. It is
+    /// held while the instance lives and free once it has `ended`.
+    pub activation: Option<Hash16>,
     /// Large values that the snapshot is the first to refer to.
     pub values_in: Vec<LargeValue>,
     /// Large values that it refers to no more.
@@ -150,6 +155,8 @@ pub struct Group {
     pub dead: Vec<DeadLetter>,
     /// What is to be published without a transition of an instance.
     pub notes: Vec<Note>,
+    /// What instances' histories are to show and what changes nothing else (PROTOCOL D9).
+    pub remarks: Vec<Remark>,
 }
 
 /// A schedule's new memory.
@@ -187,6 +194,9 @@ pub enum Verdict {
     Fenced(Vec<EffectLease>),
     /// The revision or a schedule's token moved, or a new instance or schedule is already there: load and decide again.
     Conflict,
+    /// An instance of the group is to live under an activation key under which this other one lives: decide what to do with
+    /// the trigger.
+    Active(InstanceId),
     /// The group's own data can't be stored (D20); the reason says why. Decide what to set aside.
     Failed(String),
 }
@@ -260,6 +270,37 @@ pub struct InstanceFilter {
     pub limit: i64,
     /// Only those listed after this id (paging; the list is ordered by creation, newest first, then by id).
     pub after: Option<InstanceId>,
+}
+
+/// How long it is kept what is over, in microseconds; `None`: for ever.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Keep {
+    /// Inbox rows: the memory of messages. Must be longer than the broker keeps messages.
+    pub inbox_us: Option<i64>,
+    /// The journal: histories, also those of instances that still live.
+    pub journal_us: Option<i64>,
+    /// Dead letters.
+    pub letters_us: Option<i64>,
+    /// Instances, from their end on.
+    pub instances_us: Option<i64>,
+}
+
+/// Where [`Store::retire`] goes on among the instances: behind this creation time and id.
+pub type RetirePlace = (i64, InstanceId);
+
+/// What [`Store::retire`] took out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Retired {
+    /// Inbox rows, or, where they go by the day, days.
+    pub inbox: u64,
+    /// Journal rows, or days.
+    pub journal: u64,
+    /// Dead letters.
+    pub letters: u64,
+    /// Ended instances.
+    pub instances: u64,
+    /// Where to go on; `None`: nothing is left to do for now.
+    pub next: Option<RetirePlace>,
 }
 
 /// The state of the schema, for `migrate --check` and for a worker's start.
@@ -372,8 +413,16 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// The large values of one instance.
     async fn large_values(&self, id: InstanceId) -> Result<Vec<LargeValue>, StoreError>;
 
-    /// One instance's journal, oldest first.
+    /// One instance's journal, remarks among its transitions, oldest first; as far back as the journal is kept.
     async fn history(&self, id: InstanceId) -> Result<Vec<JournalRow>, StoreError>;
+
+    /// Takes out what is older than `keep` says, a bounded part of it: at most about `limit` rows of a kind, or a few whole
+    /// days at once. Of the journal and the dead letters nothing goes that a relay has still to read (D13). Makes room for the
+    /// days to come, too. Safe to repeat and to race; `after` is the [`Retired::next`] of the call before.
+    ///
+    /// An instance that is gone is not known any more: a trigger that is played again after that starts it anew, unless its
+    /// inbox row is still there (D12).
+    async fn retire(&self, keep: &Keep, after: Option<RetirePlace>, limit: i64) -> Result<Retired, StoreError>;
 
     /// The newest parked events of a type, at most `limit`, as meetings of nobody: for `instances why`.
     async fn parked_of_type(&self, event_type: &str, limit: i64) -> Result<Vec<NewParked>, StoreError>;

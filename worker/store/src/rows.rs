@@ -26,6 +26,8 @@ pub struct InstanceRow {
     pub state: Bytes,
     /// The large values that the snapshot refers to (PROTOCOL D19).
     pub values: Vec<LargeValue>,
+    /// Why it was set aside, if it was (PROTOCOL D8): nobody drives it until it is released.
+    pub aside: Option<String>,
 }
 
 /// Whose child an instance is.
@@ -221,12 +223,32 @@ pub struct Note {
     pub events: Bytes,
 }
 
+/// The revision of a journal row that stands for a dead letter, or, with events, for a note.
+pub const LETTER_ROW: i32 = 0;
+
+/// The revision of a journal row that stands for a dead letter which somebody gives to the workers again.
+pub const REDRIVE_ROW: i32 = -1;
+
+/// The revision of a journal row that is a remark: it is part of its instance's history and no transition.
+pub const REMARK_ROW: i32 = -2;
+
+/// What an instance's history is to show although it changed nothing (PROTOCOL D9).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remark {
+    /// Whose history.
+    pub instance: InstanceId,
+    /// Its definition.
+    pub definition: DefinitionNumber,
+    /// What is remarked, encoded by the runtime as a transition's events are.
+    pub events: Bytes,
+}
+
 /// A journal row as the relay and the history read it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JournalRow {
     /// Whose transition; for a dead letter or a note, its id.
     pub instance: InstanceId,
-    /// The revision that the transition made; 0 for a dead letter and for a note.
+    /// The revision that the transition made; 0 for a dead letter and for a note, or [`REDRIVE_ROW`], [`REMARK_ROW`].
     pub revision: i32,
     /// Which definition; 0 for a dead letter and for a note.
     pub definition: DefinitionNumber,
@@ -278,6 +300,10 @@ pub struct InstanceSummary {
     pub updated_us: i64,
     /// When it ended.
     pub ended_us: Option<i64>,
+    /// What it faulted with.
+    pub error: Option<String>,
+    /// Why it was set aside, if it was (PROTOCOL D8).
+    pub aside: Option<String>,
     /// The snapshot, for what it waits for. Its large values are read by [`crate::Store::large_values`].
     pub state: Bytes,
 }

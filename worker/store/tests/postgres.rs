@@ -11,6 +11,8 @@ mod hammer;
 mod journal;
 #[path = "postgres/overlap.rs"]
 mod overlap;
+#[path = "postgres/partitions.rs"]
+mod partitions;
 #[path = "postgres/restored.rs"]
 mod restored;
 #[path = "postgres/schema.rs"]

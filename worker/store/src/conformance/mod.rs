@@ -19,6 +19,7 @@ pub mod leases;
 pub mod lists;
 pub mod mailbox;
 pub mod relay;
+pub mod retention;
 pub mod wakeups;
 
 /// Makes one test of each case of the suite. `$fresh` is the path, from `crate::`, of an
@@ -95,6 +96,14 @@ macro_rules! conformance {
                 d13_the_cursor_passes_rows_that_are_set_aside,
                 a_dead_letter_is_written_and_published_once,
                 a_note_is_written_with_its_group_or_not_at_all,
+            }
+            retention {
+                what_is_not_over_stays,
+                ended_instances_go_and_the_living_stay,
+                d12_a_trigger_played_again_is_refused_as_long_as_its_instance_is_known,
+                d13_nothing_goes_that_a_relay_has_still_to_read,
+                d9_a_remark_is_shown_in_its_place_and_changes_nothing,
+                one_instance_lives_under_an_activation_key,
             }
             lists {
                 lists_show_the_newest_first_in_pages,

@@ -4,6 +4,7 @@
 //! ```text
 //! somebody wrote the same key just now → the same statement again, which then sees it
 //! a deadlock, a lock that stays taken  → again after a pause
+//! no partition for this day            → they are made, then again
 //! data that can't be stored            → halves, until the culprit stands alone (PROTOCOL D20)
 //! anything else                        → an error of the whole call; its outcome may be unknown (D11)
 //! ```
@@ -19,7 +20,7 @@ use uuid::Uuid;
 
 use super::errors::{self, Refusal};
 use super::rows::Sheet;
-use super::{PostgresStore, statement};
+use super::{PostgresStore, retire, statement};
 use crate::port::{Batch, Group, Verdict};
 use crate::rows::{EffectLease, WorkerId};
 
@@ -53,6 +54,11 @@ enum Taken {
     Mail(i64),
     Instance(Uuid),
     Schedule(Uuid),
+    Activation(Uuid),
+}
+
+fn activations(group: &Group) -> impl Iterator<Item = Hash16> {
+    group.instance.iter().chain(&group.children).filter_map(|(_, write)| write.activation)
 }
 
 /// Parts the groups so that no two of one part want the same thing: the parts of one statement do not see one another, and
@@ -65,6 +71,7 @@ fn waves(groups: &[Group]) -> Vec<Vec<usize>> {
             .chain(group.mail.iter().map(|id| Taken::Mail(*id)))
             .chain(group.instance.iter().chain(&group.children).map(|(id, _)| Taken::Instance(id.0)))
             .chain(group.schedules.iter().map(|write| Taken::Schedule(write.id.0)))
+            .chain(activations(group).map(|key| Taken::Activation(key.0)))
             .collect();
         // Behind the last part that it overlaps with, so that the batch's order holds between the two.
         let after = waves.iter().rposition(|(taken, _)| !taken.is_disjoint(&wants)).map_or(0, |last| last + 1);
@@ -84,7 +91,7 @@ async fn settle(
     worker: Option<WorkerId>,
     groups: &[&Group],
 ) -> Result<Vec<Verdict>, sqlx::Error> {
-    let (mut unique, mut contention) = (0, 0);
+    let (mut unique, mut contention, mut prepared) = (0, 0, false);
     loop {
         let error = match attempt(store, worker, groups).await {
             Ok(verdicts) => return Ok(verdicts),
@@ -97,8 +104,12 @@ async fn settle(
                 tokio::time::sleep(CONTENTION_PAUSE.mul_f64(jitter) * (1 << contention)).await;
                 contention += 1;
             }
+            Refusal::Partition if !prepared => {
+                retire::prepare(store).await?;
+                prepared = true;
+            }
             Refusal::Unique | Refusal::Data => return halves(store, worker, groups, &error).await,
-            Refusal::Contention | Refusal::Other => return Err(error),
+            Refusal::Contention | Refusal::Partition | Refusal::Other => return Err(error),
         }
     }
 }
@@ -124,7 +135,7 @@ async fn attempt(
     worker: Option<WorkerId>,
     groups: &[&Group],
 ) -> Result<Vec<Verdict>, sqlx::Error> {
-    let statement = statement::statement(Sheet::of(worker, groups));
+    let statement = statement::statement(Sheet::of(worker, groups), store.overlap_us);
     let mut verdicts = vec![Verdict::Applied; groups.len()];
     for row in &store.connections.fetch_counted(statement).await? {
         let place = usize::try_from(row.try_get::<i32, _>(0)?).unwrap_or(usize::MAX);
@@ -149,6 +160,7 @@ fn lose(verdict: &mut Verdict, row: &PgRow) -> Result<(), sqlx::Error> {
         (1, Verdict::Applied) => *verdict = Verdict::Gone,
         (2, Verdict::Applied) => *verdict = Verdict::Fenced(vec![lease()?]),
         (2, Verdict::Fenced(leases)) => leases.push(lease()?),
+        (4, Verdict::Applied) => *verdict = Verdict::Active(InstanceId(row.try_get(2)?)),
         (_, Verdict::Applied) => *verdict = Verdict::Conflict,
         _ => {}
     }

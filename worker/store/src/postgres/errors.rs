@@ -11,6 +11,8 @@ pub(super) enum Refusal {
     Unique,
     /// A deadlock, or a lock that was not free in time: repeat after a pause.
     Contention,
+    /// There is no partition for what was to be written.
+    Partition,
     /// Some of the data can't be stored (D20).
     Data,
     /// The batch is not to blame.
@@ -27,6 +29,8 @@ pub(super) fn refusal(error: &sqlx::Error) -> Refusal {
     match code.as_ref() {
         "23505" => Refusal::Unique,
         "40001" | "40P01" | "55P03" => Refusal::Contention,
+        // The schema has no check constraints: a partition is missing.
+        "23514" => Refusal::Partition,
         // 21000: one group's rows hit the same place twice.
         code if code == "21000" || code.starts_with("22") || code.starts_with("23") || code.starts_with("54") => {
             Refusal::Data

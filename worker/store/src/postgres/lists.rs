@@ -20,7 +20,7 @@ macro_rules! select_letters {
 macro_rules! select_instances {
     ($rest:literal) => {
         concat!(
-            "select id, definition, revision, status, business_key, parent, created_us, updated_us, ended_us, state \
+            "select id, definition, revision, status, business_key, parent, created_us, updated_us, ended_us, state, error, aside \
              from instances ",
             $rest
         )
@@ -38,8 +38,12 @@ const INSTANCES: &str = select_instances!(
 
 const LARGE_VALUES: &str = "select hash, value from large_values where instance = $1 order by hash";
 
-const HISTORY: &str = "select instance, revision, definition, at_us, events from journal \
-                       where instance = $1 and revision > 0 order by revision";
+// Transitions and remarks, each found by an index of its own; the numbers rise with an instance's time.
+const HISTORY: &str = "
+select instance, revision, definition, at_us, events, seq from journal where instance = $1 and revision > 0
+union all
+select instance, revision, definition, at_us, events, seq from journal where instance = $1 and revision = -2
+order by seq";
 
 const PARKED: &str = "select id, key, message, matched, expires_us, event_type, event from parked \
                       where event_type = $1 order by at_us desc, id limit $2";
@@ -167,6 +171,8 @@ fn summary(row: &PgRow) -> Result<InstanceSummary, sqlx::Error> {
         created_us: row.try_get(6)?,
         updated_us: row.try_get(7)?,
         ended_us: row.try_get(8)?,
+        error: row.try_get(10)?,
+        aside: row.try_get(11)?,
         state: bytes(row, 9)?,
     })
 }

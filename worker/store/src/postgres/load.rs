@@ -26,25 +26,25 @@ with hit as materialized (
   select id from unnest($3::uuid[]) i(id) union select instance from hit
 )
 select 0, null::uuid, null::uuid, (extract(epoch from statement_timestamp()) * 1000000)::bigint,
-       (select value from meta where name = 'catalogue'), null::int4, null::bytea
+       (select value from meta where name = 'catalogue'), null::int4, null::bytea, null::text
 union all
-select 1, x.key, null, null, null, null, null from unnest($1::uuid[]) m(key)
-  cross join lateral (select key from inbox where key = m.key offset 0) x
+select 1, x.key, null, null, null, null, null, null from unnest($1::uuid[]) m(key)
+  cross join lateral (select key from inbox where key = m.key limit 1) x
 union all
-select 2, key, instance, slot, null, null, null from hit
+select 2, key, instance, slot, null, null, null, null from hit
 union all
-select 3, i.id, i.parent, i.definition, i.parent_slot, i.revision, i.state from who
+select 3, i.id, i.parent, i.definition, i.parent_slot, i.revision, i.state, i.aside from who
   cross join lateral (
-    select id, parent, parent_slot, definition, revision, state from instances where id = who.id offset 0) i
+    select id, parent, parent_slot, definition, revision, state, aside from instances where id = who.id offset 0) i
 union all
-select 4, m.instance, null, m.definition, m.id, null, m.stimulus from who
+select 4, m.instance, null, m.definition, m.id, null, m.stimulus, null from who
   cross join lateral (
     select id, instance, definition, stimulus from mail where instance = who.id order by id limit $4) m
 union all
-select 5, v.instance, v.hash, null, null, null, v.value from who
+select 5, v.instance, v.hash, null, null, null, v.value, null from who
   cross join lateral (select instance, hash, value from large_values where instance = who.id offset 0) v
 union all
-select 6, s.id, s.awaits, s.due_us, s.token, s.definition, s.state from unnest($5::uuid[]) k(id)
+select 6, s.id, s.awaits, s.due_us, s.token, s.definition, s.state, null from unnest($5::uuid[]) k(id)
   cross join lateral (select * from schedules where id = k.id offset 0) s";
 
 /// Which of the seven parts of `LOAD` a row comes from.
@@ -153,6 +153,7 @@ pub(super) async fn load(store: &PostgresStore, request: &LoadRequest) -> Result
                 parent: parent(row.try_get(2)?, row.try_get(4)?),
                 state: bytes(row, 6)?,
                 values: Vec::new(),
+                aside: row.try_get(7)?,
             }),
             part::VALUE => {
                 let of = values.entry(InstanceId(row.try_get(1)?)).or_default();

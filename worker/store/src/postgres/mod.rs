@@ -13,6 +13,7 @@ mod lists;
 mod load;
 mod relay;
 mod restored;
+mod retire;
 mod rows;
 mod schema;
 mod statement;
@@ -23,8 +24,8 @@ use flagstop_schemas::{Hash16, InstanceId};
 use self::connections::Connections;
 use crate::config::StoreConfig;
 use crate::port::{
-    Batch, Beat, Counters, Cursor, DueTimer, InstanceFilter, LoadRequest, Loaded, LookRequest, Page, SchemaState,
-    Store, StoreError, Verdict,
+    Batch, Beat, Counters, Cursor, DueTimer, InstanceFilter, Keep, LoadRequest, Loaded, LookRequest, Page, RetirePlace,
+    Retired, SchemaState, Store, StoreError, Verdict,
 };
 use crate::rows::{
     DeadLetter, DefinitionNumber, DefinitionRow, EffectLease, InstanceSummary, JournalRow, LargeValue, Meeting,
@@ -38,6 +39,8 @@ pub struct PostgresStore {
     shown: String,
     schema: String,
     connections: Connections,
+    /// See [`retire::overlap_us`].
+    overlap_us: i64,
 }
 
 impl PostgresStore {
@@ -52,6 +55,7 @@ impl PostgresStore {
             shown: errors::shown_url(url),
             schema: config.schema.clone(),
             connections: Connections::new(url, config)?,
+            overlap_us: retire::overlap_us(config),
         })
     }
 }
@@ -166,6 +170,10 @@ impl Store for PostgresStore {
 
     async fn history(&self, id: InstanceId) -> Result<Vec<JournalRow>, StoreError> {
         self.tell(lists::history(self, id).await)
+    }
+
+    async fn retire(&self, keep: &Keep, after: Option<RetirePlace>, limit: i64) -> Result<Retired, StoreError> {
+        self.tell(retire::retire(self, keep, after, limit).await)
     }
 
     async fn parked_of_type(&self, event_type: &str, limit: i64) -> Result<Vec<NewParked>, StoreError> {

@@ -19,18 +19,20 @@ use crate::rows::{JournalRow, WorkerId};
 // A transaction's rows are never parted (`with ties`): a place lies between two transactions. Each pending transaction is
 // looked up by itself (`offset 0` holds the planner to that), and the rest is one range with one lower bound: otherwise a
 // shard is read from its beginning at every poll. Rows that are set aside come without their events: they take the cursor
-// along, and a shard where nothing else is new does not read them at every poll.
+// along, and a shard where nothing else is new does not read them at every poll. Partitions of days before the cursor's
+// are not looked into: nothing in them is unread.
 const READ: &str = "
 select c.shard, c.epoch, c.next_xid::text, c.pending::text, pg_current_snapshot()::text,
-       j.late, j.xid::text, j.seq, j.instance, j.revision, j.definition, j.at_us, case when not q.aside then j.events end
+       j.late, j.xid::text, j.seq, j.instance, j.revision, j.definition, j.at_us, case when not q.aside then j.events end,
+       c.day, day_of(now_us()) - 1
 from relay_cursor c cross join lateral (
   (select true as late, r.* from unnest(c.pending) p(open) cross join lateral (
      select xid, seq, instance, revision, definition, at_us, events from journal r
-     where r.shard = c.shard and r.xid = p.open offset 0) r
+     where r.shard = c.shard and r.xid = p.open and r.day >= c.day offset 0) r
    order by r.xid fetch first ($2::bigint) rows with ties)
   union all
   (select false, xid, seq, instance, revision, definition, at_us, events from journal r
-   where r.shard = c.shard and r.xid >= c.next_xid
+   where r.shard = c.shard and r.xid >= c.next_xid and r.day >= c.day
    order by xid fetch first ($2::bigint) rows with ties)
 ) j
 cross join lateral (
@@ -38,11 +40,11 @@ cross join lateral (
 where c.owner = $1";
 
 const SAVE: &str = "
-update relay_cursor c set next_xid = x.next, pending = x.pending
+update relay_cursor c set next_xid = x.next, pending = x.pending, day = greatest(c.day, x.day)
 from (
-  select r.shard, s.next::xid8 as next, s.pending::xid8[] as pending
+  select r.shard, s.next::xid8 as next, s.pending::xid8[] as pending, s.day
   from relay_cursor r
-  join unnest($2::int2[], $3::int4[], $4::text[], $5::text[]) as s(shard, epoch, next, pending)
+  join unnest($2::int2[], $3::int4[], $4::text[], $5::text[], $6::int4[]) as s(shard, epoch, next, pending, day)
     on r.shard = s.shard and r.epoch = s.epoch
   where r.owner = $1 and r.next_xid <= s.next::xid8
   order by r.shard for update of r
@@ -86,6 +88,8 @@ struct Draft {
     epoch: i32,
     place: Place,
     snapshot: Snapshot,
+    /// The first day with something unread: before this page, and once all is read, with a day's slack for clocks.
+    days: (i32, i32),
     found: Vec<Found>,
 }
 
@@ -109,7 +113,8 @@ pub(super) async fn read(store: &PostgresStore, worker: WorkerId, limit: i64) ->
             let place =
                 Place { next: number(&row.try_get::<String, _>(2)?)?, pending: list(&row.try_get::<String, _>(3)?)? };
             let snapshot = Snapshot::parse(&row.try_get::<String, _>(4)?)?;
-            drafts.insert(shard, Draft { epoch: row.try_get(1)?, place, snapshot, found: vec![found] });
+            let days = (row.try_get(13)?, row.try_get(14)?);
+            drafts.insert(shard, Draft { epoch: row.try_get(1)?, place, snapshot, days, found: vec![found] });
         }
     }
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
@@ -129,7 +134,8 @@ impl Draft {
         let last = self.found.last().filter(|_| full).map(|found| found.xid);
         let next = self.place.after(last, &self.snapshot);
         let rows = self.found.into_iter().filter_map(|found| found.row).collect();
-        Page { shard, rows, next: Cursor { shard, epoch: self.epoch, place: next.to_string() }, full }
+        let day = if full { self.days.0 } else { self.days.1 };
+        Page { shard, rows, next: Cursor { shard, epoch: self.epoch, place: format!("{next}:{day}") }, full }
     }
 }
 
@@ -175,15 +181,18 @@ pub(super) async fn save(store: &PostgresStore, worker: WorkerId, cursors: &[Cur
     if cursors.is_empty() {
         return Ok(());
     }
-    let (mut shards, mut epochs, mut nexts, mut pendings) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut shards, mut epochs, mut nexts) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut pendings, mut days) = (Vec::new(), Vec::new());
     for cursor in cursors {
-        let (next, pending) = cursor.place.split_once(':').unwrap_or((&cursor.place, ""));
+        let (next, rest) = cursor.place.split_once(':').unwrap_or((&cursor.place, ""));
+        let (pending, day) = rest.split_once(':').unwrap_or((rest, "0"));
         shards.push(cursor.shard);
         epochs.push(cursor.epoch);
         nexts.push(number(next)?.to_string());
         pendings.push(format!("{{{}}}", joined(&list(pending)?)));
+        days.push(i32::try_from(number(day)?).unwrap_or(0));
     }
-    let statement = sqlx::query(SAVE).bind(worker.0).bind(shards).bind(epochs).bind(nexts).bind(pendings);
+    let statement = sqlx::query(SAVE).bind(worker.0).bind(shards).bind(epochs).bind(nexts).bind(pendings).bind(days);
     store.connections.fetch(statement).await?;
     Ok(())
 }

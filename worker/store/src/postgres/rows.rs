@@ -103,6 +103,14 @@ columns! {
     }
 }
 columns! {
+    /// Activation keys that are held, or given back.
+    Activations { key: Uuid, instance: Uuid, live: bool, }
+}
+columns! {
+    /// Remarks for histories.
+    Remarks { instance: Uuid, definition: i32, shard: i16, events: &'a [u8], }
+}
+columns! {
     /// Dead letters.
     Letters {
         id: Uuid, code: &'a str, reason: &'a str, origin: &'a str, content_type: Option<&'a str>, headers: &'a [u8],
@@ -138,7 +146,11 @@ pub(super) struct Sheet<'a> {
     pub(super) values_in: ValuesIn<'a>,
     pub(super) values_out: ValuesOut<'a>,
     pub(super) schedules: Schedules<'a>,
+    pub(super) activations: Activations<'a>,
     pub(super) notes: Notes<'a>,
+    pub(super) remarks: Remarks<'a>,
+    /// One more column of `writes`.
+    pub(super) errors: Vec<Option<&'a str>>,
 }
 
 impl<'a> Sheet<'a> {
@@ -186,6 +198,10 @@ impl<'a> Sheet<'a> {
                 memory.map_or(&[], |memory| &memory.state),
             );
         }
+        for remark in &group.remarks {
+            let (id, shard) = (remark.instance.0, remark.instance.shard(SHARDS));
+            self.remarks.push(ord, id, remark.definition, shard, &remark.events);
+        }
         for event in &group.park {
             let (id, key, message) = (event.id.0, event.key.0, event.message.0);
             let (matched, expires_us) = (event.matched, event.expires_us);
@@ -217,6 +233,10 @@ impl<'a> Sheet<'a> {
             &write.state,
             &write.events,
         );
+        self.errors.push(write.error.as_deref());
+        if let Some(key) = write.activation {
+            self.activations.push(ord, key.0, id, !write.ended);
+        }
         for hash in &write.values_out {
             self.values_out.push(ord, id, hash.0);
         }

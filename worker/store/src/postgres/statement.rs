@@ -18,11 +18,11 @@ use super::rows::{Columns, Sheet};
 
 /// The parameters' numbers follow the order of the binds in [`statement`].
 const COMMIT: &str = "
-with clock as materialized (select (extract(epoch from clock_timestamp()) * 1000000)::bigint as now_us)
+with clock as materialized (select now_us() as now_us)
 , w as materialized (
   select * from unnest($2::int4[], $3::uuid[], $4::int4[], $5::int4[], $6::int2[], $7::int2[], $8::bool[], $9::uuid[],
-                       $10::int8[], $11::text[], $12::bytea[], $13::bytea[])
-    as w(ord, id, revision, definition, status, shard, ended, parent, parent_slot, business_key, state, events))
+                       $10::int8[], $11::text[], $12::bytea[], $13::bytea[], $104::text[])
+    as w(ord, id, revision, definition, status, shard, ended, parent, parent_slot, business_key, state, events, error))
 , msg as materialized (select * from unnest($14::int4[], $15::uuid[]) as x(ord, key))
 , claim as materialized (select * from unnest($16::int4[], $17::uuid[]) as x(ord, id))
 , letter as materialized (select * from unnest($18::int4[], $19::int8[]) as x(ord, id))
@@ -33,7 +33,11 @@ with clock as materialized (select (extract(epoch from clock_timestamp()) * 1000
                        $87::int8[], $88::uuid[], $89::bytea[])
     as x(ord, id, was, becomes, shard, stays, definition, due_us, awaits, state))
 
-, dup as materialized (select msg.ord, msg.key from msg join inbox i on i.key = msg.key)
+, active as materialized (
+  select * from unnest($94::int4[], $95::uuid[], $96::uuid[], $97::bool[]) as x(ord, key, instance, live))
+
+, dup as materialized (
+  select msg.ord, msg.key from msg cross join lateral (select from inbox where key = msg.key limit 1) i)
 , locked as materialized (
   select w.ord, w.id from w join instances i on i.id = w.id
   where w.revision > 0 and i.revision = w.revision and w.ord not in (select ord from dup)
@@ -67,23 +71,36 @@ with clock as materialized (select (extract(epoch from clock_timestamp()) * 1000
   union all select w.ord, 3, w.id, null, null from w join instances i on i.id = w.id where w.revision = 0
   union all select ord, 3, id, null, null from (
     select ord, id from plan where was is not null except select * from planned) s
-  union all select plan.ord, 3, plan.id, null, null from plan join schedules s on s.id = plan.id where plan.was is null)
+  union all select plan.ord, 3, plan.id, null, null from plan join schedules s on s.id = plan.id where plan.was is null
+  union all select active.ord, 4, a.instance, null, null from active
+    cross join lateral (select instance from activations where key = active.key offset 0) a
+    where active.live and a.instance <> active.instance)
 , go as materialized (
   select ord from generate_series(0, $1::int4 - 1) g(ord) where ord not in (select ord from lost))
 
 , inbox_in as (
-  insert into inbox (key, at_us)
-  select key, (select now_us from clock) from msg where ord in (select ord from go) order by key)
+  insert into inbox (key, day)
+  select msg.key, near.day from msg cross join (
+    select distinct day_of(now_us + shift) as day from clock cross join unnest(array[-$98::int8, 0, $98::int8]) shift) near
+  where msg.ord in (select ord from go) order by 1, 2)
+, activations_out as (
+  delete from activations a using active x
+  where a.key = x.key and a.instance = x.instance and not x.live and x.ord in (select ord from go))
+, activations_in as (
+  insert into activations (key, instance)
+  select key, instance from active
+  where live and ord in (select ord from go) and not exists (select from activations a where a.key = active.key)
+  order by key)
 , instances_on as (
-  update instances i set revision = w.revision + 1, definition = w.definition, status = w.status, state = w.state,
+  update instances i set revision = w.revision + 1, definition = w.definition, status = w.status, state = w.state, error = w.error,
     business_key = coalesce(i.business_key, w.business_key), updated_us = (select now_us from clock),
     ended_us = case when w.ended then coalesce(i.ended_us, (select now_us from clock)) end
   from w where i.id = w.id and i.revision = w.revision and w.revision > 0 and w.ord in (select ord from go))
 , instances_in as (
   insert into instances (
-    id, created_us, updated_us, ended_us, definition, revision, status, parent, parent_slot, business_key, state)
+    id, created_us, updated_us, ended_us, definition, revision, status, parent, parent_slot, business_key, state, error)
   select id, now_us, now_us, case when ended then now_us end, definition, 1, status, parent, parent_slot, business_key,
-    state
+    state, error
   from w cross join clock where revision = 0 and ord in (select ord from go) order by id)
 , values_out as (
   delete from large_values v using unnest($77::int4[], $78::uuid[], $79::uuid[]) as x(ord, instance, hash)
@@ -163,8 +180,8 @@ with clock as materialized (select (extract(epoch from clock_timestamp()) * 1000
   on conflict (id) do nothing
   returning id)
 , journal_in as (
-  insert into journal (at_us, instance, revision, definition, shard, events)
-  select (select now_us from clock), j.* from (
+  insert into journal (day, at_us, instance, revision, definition, shard, events)
+  select day_of((select now_us from clock)), (select now_us from clock), j.* from (
     select id, revision + 1 as revision, definition, shard, events from w where ord in (select ord from go)
     union all
     select id, 0, 0, (get_byte(uuid_send(id), 0) & ($72::int4 - 1))::int2, ''::bytea from dead_in
@@ -172,11 +189,16 @@ with clock as materialized (select (extract(epoch from clock_timestamp()) * 1000
     select id, 0, 0, shard, events
     from unnest($90::int4[], $91::uuid[], $92::int2[], $93::bytea[]) as x(ord, id, shard, events)
     where ord in (select ord from go)
+    union all
+    select instance, -2, definition, shard, events
+    from unnest($99::int4[], $100::uuid[], $101::int4[], $102::int2[], $103::bytea[])
+      as x(ord, instance, definition, shard, events)
+    where ord in (select ord from go)
   ) j order by id, revision)
 select ord, why, id, slot, epoch from lost order by ord, why";
 
-/// The statement for the groups of a sheet.
-pub(super) fn statement(sheet: Sheet) -> Statement {
+/// The statement for the groups of a sheet. Within `overlap_us` of midnight a message is written to both days.
+pub(super) fn statement(sheet: Sheet, overlap_us: i64) -> Statement {
     let statement = sqlx::query(COMMIT).bind(sheet.groups);
     let Sheet { writes, messages, claims, mail, fences, worker, .. } = sheet;
     let statement = fences.bind(mail.bind(claims.bind(messages.bind(writes.bind(statement))))).bind(worker);
@@ -185,5 +207,7 @@ pub(super) fn statement(sheet: Sheet) -> Statement {
     let statement = sheet.effects_in.bind(sheet.effects_out.bind(statement));
     let statement = sheet.letters.bind(sheet.parked.bind(sheet.post.bind(statement)));
     let statement = statement.bind(i32::from(crate::rows::SHARDS));
-    sheet.notes.bind(sheet.schedules.bind(sheet.values_out.bind(sheet.values_in.bind(statement))))
+    let statement = sheet.schedules.bind(sheet.values_out.bind(sheet.values_in.bind(statement)));
+    let statement = sheet.activations.bind(sheet.notes.bind(statement)).bind(overlap_us);
+    sheet.remarks.bind(statement).bind(sheet.errors)
 }

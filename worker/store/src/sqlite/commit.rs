@@ -35,6 +35,8 @@ struct Facts {
     letters: HashSet<Uuid>,
     /// The tokens of schedules that have a memory.
     tokens: HashMap<Uuid, i64>,
+    /// Who lives under which activation key.
+    active: HashMap<Uuid, Uuid>,
     newest_us: i64,
 }
 
@@ -55,6 +57,8 @@ UNION ALL
 SELECT 5, d.id, NULL, NULL FROM json_each($6) j CROSS JOIN dead_letters d ON d.id = unhex(j.value)
 UNION ALL
 SELECT 7, s.id, s.token, NULL FROM json_each($8) j CROSS JOIN schedules s ON s.id = unhex(j.value)
+UNION ALL
+SELECT 8, a.key, a.instance, NULL FROM json_each($9) j CROSS JOIN activations a ON a.key = unhex(j.value)
 UNION ALL
 SELECT 6, NULL, at_us, NULL FROM (SELECT at_us FROM journal ORDER BY seq DESC LIMIT 1)";
 
@@ -128,7 +132,8 @@ async fn begin(store: &SqliteStore, batch: &Batch) -> Result<(Writing, Facts), s
         .bind(encode::ids(groups.iter().flat_map(written).map(|(id, _)| id.0)))
         .bind(encode::ids(groups.iter().flat_map(|group| &group.dead).map(|letter| letter.id.0)))
         .bind(batch.worker.map(|worker| worker.0))
-        .bind(encode::ids(groups.iter().flat_map(|group| &group.schedules).map(|write| write.id.0)));
+        .bind(encode::ids(groups.iter().flat_map(|group| &group.schedules).map(|write| write.id.0)))
+        .bind(encode::ids(groups.iter().flat_map(written).filter_map(|(_, write)| write.activation).map(|key| key.0)));
     let (writing, rows) = store.connections.write(store.connections.counted(command)).await?;
     Ok((writing, Facts::read(&rows)?))
 }
@@ -149,6 +154,7 @@ impl Facts {
                 3 => _ = facts.epochs.insert((row.try_get(1)?, row.try_get(2)?), row.try_get(3)?),
                 4 => _ = facts.revisions.insert(row.try_get(1)?, row.try_get(2)?),
                 5 => _ = facts.letters.insert(row.try_get(1)?),
+                8 => _ = facts.active.insert(row.try_get(1)?, row.try_get(2)?),
                 7 => _ = facts.tokens.insert(row.try_get(1)?, row.try_get(2)?),
                 _ => facts.newest_us = row.try_get(2)?,
             }
@@ -177,6 +183,13 @@ impl Facts {
         }
         if group.schedules.iter().any(|write| self.tokens.get(&write.id.0).copied() != write.was) {
             return Verdict::Conflict;
+        }
+        let other = |(id, write): &(InstanceId, InstanceWrite)| {
+            let holder = self.active.get(&write.activation?.0)?;
+            (!write.ended && *holder != id.0).then_some(InstanceId(*holder))
+        };
+        if let Some(holder) = written(group).find_map(other) {
+            return Verdict::Active(holder);
         }
         unstorable(group).or_else(|| slot_twice(group)).map_or(Verdict::Applied, Verdict::Failed)
     }
@@ -207,6 +220,11 @@ impl Facts {
         }
         for (id, write) in written(group) {
             self.revisions.insert(id.0, write.revision + 1);
+            match write.activation {
+                Some(key) if write.ended => _ = self.active.remove(&key.0),
+                Some(key) => _ = self.active.insert(key.0, id.0),
+                None => {}
+            }
             for effect in &write.effects.drop {
                 self.epochs.remove(&(id.0, effect.slot));
             }
@@ -226,6 +244,7 @@ fn slot_twice(group: &Group) -> Option<String> {
 /// Texts with U+0000 are refused, because Postgres can't keep them: what one store takes, the other must take, too.
 fn unstorable(group: &Group) -> Option<String> {
     let keys = written(group).filter_map(|(_, write)| Some(("business key", write.business_key.as_deref()?)));
+    let errors = written(group).filter_map(|(_, write)| Some(("error", write.error.as_deref()?)));
     let pointers = written(group)
         .flat_map(|(_, write)| &write.effects.add)
         .map(|effect| ("effect's pointer", effect.pointer.as_str()));
@@ -234,6 +253,7 @@ fn unstorable(group: &Group) -> Option<String> {
         let media = letter.content_type.as_deref().unwrap_or_default();
         [("code", letter.code.as_str()), ("reason", &letter.reason), ("origin", &letter.origin), ("media type", media)]
     });
-    let (what, _) = keys.chain(pointers).chain(types).chain(letters).find(|(_, text)| text.contains('\0'))?;
+    let (what, _) =
+        keys.chain(errors).chain(pointers).chain(types).chain(letters).find(|(_, text)| text.contains('\0'))?;
     Some(format!("the {what} contains U+0000, which no database keeps in a text; take the character out"))
 }

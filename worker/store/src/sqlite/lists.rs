@@ -21,7 +21,7 @@ macro_rules! select_letters {
 macro_rules! select_instances {
     ($rest:literal) => {
         concat!(
-            "SELECT id, definition, revision, status, business_key, parent, created_us, updated_us, ended_us, state \
+            "SELECT id, definition, revision, status, business_key, parent, created_us, updated_us, ended_us, state, error, aside \
              FROM instances ",
             $rest
         )
@@ -45,8 +45,12 @@ const INSTANCES: &str = select_instances!(
 
 const LARGE_VALUES: &str = "SELECT hash, value FROM large_values WHERE instance = $1 ORDER BY hash";
 
-const HISTORY: &str = "SELECT instance, revision, definition, at_us, events FROM journal \
-                       WHERE instance = $1 AND revision > 0 ORDER BY revision";
+// Transitions and remarks, each found by an index of its own.
+const HISTORY: &str = "
+SELECT instance, revision, definition, at_us, events, seq FROM journal WHERE instance = $1 AND revision > 0
+UNION ALL
+SELECT instance, revision, definition, at_us, events, seq FROM journal WHERE instance = $1 AND revision = -2
+ORDER BY seq";
 
 pub(super) async fn letters(store: &SqliteStore, ids: &[Hash16]) -> Result<Vec<DeadLetter>, sqlx::Error> {
     let text = select_letters!("WHERE id IN (SELECT unhex(value) FROM json_each($1)) ORDER BY rowid");
@@ -184,6 +188,8 @@ fn summary(row: &SqliteRow) -> Result<InstanceSummary, sqlx::Error> {
         created_us: row.try_get(6)?,
         updated_us: row.try_get(7)?,
         ended_us: row.try_get(8)?,
+        error: row.try_get(10)?,
+        aside: row.try_get(11)?,
         state: bytes(row, 9)?,
     })
 }

@@ -23,20 +23,21 @@ WITH hit AS MATERIALIZED (
   SELECT unhex(value) FROM json_each($3) UNION SELECT instance FROM hit
 )
 SELECT 0, NULL, NULL, (SELECT value FROM meta WHERE name = 'catalogue'),
-       (SELECT at_us FROM journal ORDER BY seq DESC LIMIT 1), NULL, NULL
+       (SELECT at_us FROM journal ORDER BY seq DESC LIMIT 1), NULL, NULL, NULL
 UNION ALL
-SELECT 1, i.key, NULL, NULL, NULL, NULL, NULL FROM json_each($1) j CROSS JOIN inbox i ON i.key = unhex(j.value)
+SELECT 1, i.key, NULL, NULL, NULL, NULL, NULL, NULL FROM json_each($1) j CROSS JOIN inbox i ON i.key = unhex(j.value)
 UNION ALL
-SELECT 2, key, instance, slot, NULL, NULL, NULL FROM hit
+SELECT 2, key, instance, slot, NULL, NULL, NULL, NULL FROM hit
 UNION ALL
-SELECT 3, i.id, i.parent, i.definition, i.revision, i.state, i.parent_slot FROM who CROSS JOIN instances i ON i.id = who.id
+SELECT 3, i.id, i.parent, i.definition, i.revision, i.state, i.parent_slot, i.aside
+FROM who CROSS JOIN instances i ON i.id = who.id
 UNION ALL
-SELECT 4, m.instance, NULL, m.id, m.definition, m.stimulus, NULL FROM who CROSS JOIN mail m ON m.id IN (
+SELECT 4, m.instance, NULL, m.id, m.definition, m.stimulus, NULL, NULL FROM who CROSS JOIN mail m ON m.id IN (
   SELECT id FROM mail WHERE instance = who.id ORDER BY id LIMIT $4)
 UNION ALL
-SELECT 5, v.instance, v.hash, NULL, NULL, v.value, NULL FROM who CROSS JOIN large_values v ON v.instance = who.id
+SELECT 5, v.instance, v.hash, NULL, NULL, v.value, NULL, NULL FROM who CROSS JOIN large_values v ON v.instance = who.id
 UNION ALL
-SELECT 6, s.id, s.awaits, s.definition, s.token, s.state, s.due_us
+SELECT 6, s.id, s.awaits, s.definition, s.token, s.state, s.due_us, NULL
 FROM json_each($5) j CROSS JOIN schedules s ON s.id = unhex(j.value)";
 
 /// Which of the seven parts of `LOAD` a row comes from.
@@ -122,6 +123,7 @@ pub(super) async fn load(store: &SqliteStore, request: &LoadRequest) -> Result<L
                 parent: parent(row.try_get(2)?, row.try_get(6)?),
                 state: bytes(row, 5)?,
                 values: Vec::new(),
+                aside: row.try_get(7)?,
             }),
             part::VALUE => {
                 let of = values.entry(InstanceId(row.try_get(1)?)).or_default();

@@ -17,6 +17,7 @@ mod load;
 #[cfg(test)]
 mod plans;
 mod relay;
+mod retire;
 mod schema;
 mod write;
 
@@ -31,8 +32,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
 use self::clock::Clock;
 use self::connection::Connections;
 use crate::port::{
-    Batch, Beat, Counters, Cursor, DueTimer, InstanceFilter, LoadRequest, Loaded, LookRequest, Page, SchemaState,
-    Store, StoreError, Verdict,
+    Batch, Beat, Counters, Cursor, DueTimer, InstanceFilter, Keep, LoadRequest, Loaded, LookRequest, Page, RetirePlace,
+    Retired, SchemaState, Store, StoreError, Verdict,
 };
 use crate::rows::{
     DeadLetter, DefinitionNumber, DefinitionRow, EffectLease, InstanceSummary, JournalRow, LargeValue, Meeting,
@@ -256,6 +257,10 @@ impl Store for SqliteStore {
 
     async fn history(&self, id: InstanceId) -> Result<Vec<JournalRow>, StoreError> {
         self.tell(lists::history(self, id).await)
+    }
+
+    async fn retire(&self, keep: &Keep, after: Option<RetirePlace>, limit: i64) -> Result<Retired, StoreError> {
+        self.tell(retire::retire(self, keep, after, limit).await)
     }
 
     async fn parked_of_type(&self, event_type: &str, limit: i64) -> Result<Vec<NewParked>, StoreError> {

@@ -5,7 +5,7 @@ use flagstop_schemas::InstanceId;
 use super::connection::Command;
 use super::encode::{Heap, Rows};
 use crate::port::{Group, InstanceWrite, ScheduleWrite};
-use crate::rows::{DeadLetter, SHARDS, WorkerId};
+use crate::rows::{DeadLetter, REMARK_ROW, SHARDS, WorkerId};
 
 /// A group that may be written.
 #[derive(Debug)]
@@ -46,9 +46,11 @@ enum Part {
     Values,
     SchedulesGone,
     Schedules,
+    ActivationsGone,
+    Activations,
 }
 
-pub(super) const PARTS: usize = 19;
+pub(super) const PARTS: usize = 21;
 
 /// One statement per [`Part`]. `$1` is the time, `$2` the heap, `$3` the worker; each part's rows follow from `$4` on.
 pub(super) const STATEMENTS: [&str; PARTS] = [
@@ -60,13 +62,14 @@ pub(super) const STATEMENTS: [&str; PARTS] = [
     "DELETE FROM parked WHERE id IN (SELECT unhex(value ->> 0) FROM json_each($6))",
     "DELETE FROM mail WHERE id IN (SELECT value ->> 0 FROM json_each($7))",
     "INSERT INTO instances (id, definition, revision, status, parent, parent_slot, created_us, updated_us, ended_us,
-       business_key, state)
+       business_key, state, error)
      SELECT unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 3, unhex(value ->> 4), value ->> 5, $1, $1,
             CASE value ->> 6 WHEN 1 THEN $1 END,
-            CAST(substr($2, value ->> 7, value ->> 8) AS TEXT), substr($2, value ->> 9, value ->> 10)
+            CAST(substr($2, value ->> 7, value ->> 8) AS TEXT), substr($2, value ->> 9, value ->> 10),
+            CAST(substr($2, value ->> 11, value ->> 12) AS TEXT)
      FROM json_each($8) WHERE true
      ON CONFLICT (id) DO UPDATE SET definition = excluded.definition, revision = excluded.revision,
-       status = excluded.status, updated_us = excluded.updated_us, state = excluded.state,
+       status = excluded.status, updated_us = excluded.updated_us, state = excluded.state, error = excluded.error,
        business_key = coalesce(business_key, excluded.business_key),
        ended_us = CASE WHEN excluded.ended_us IS NULL THEN NULL ELSE coalesce(ended_us, excluded.ended_us) END",
     "DELETE FROM bookmarks WHERE (key, instance, slot) IN
@@ -115,6 +118,9 @@ pub(super) const STATEMENTS: [&str; PARTS] = [
      FROM json_each($22) WHERE true
      ON CONFLICT (id) DO UPDATE SET token = excluded.token, definition = excluded.definition, due_us = excluded.due_us,
        awaits = excluded.awaits, state = excluded.state",
+    "DELETE FROM activations WHERE (key, instance) IN (SELECT unhex(value ->> 0), unhex(value ->> 1) FROM json_each($23))",
+    "INSERT INTO activations (key, instance) SELECT unhex(value ->> 0), unhex(value ->> 1) FROM json_each($24) WHERE true
+     ON CONFLICT (key) DO NOTHING",
 ];
 
 /// The rows of all parts.
@@ -178,6 +184,9 @@ impl Sheet {
             let (rows, heap) = self.part(Part::Mail);
             rows.id(mail.instance.0).int(mail.instance.shard(SHARDS)).int(mail.definition).bytes(heap, &mail.stimulus);
         }
+        for remark in &group.remarks {
+            self.journal(remark.instance, REMARK_ROW, remark.definition, &remark.events);
+        }
         for event in &group.park {
             let (rows, heap) = self.part(Part::Parked);
             rows.id(event.id.0).id(event.key.0).id(event.message.0).int(event.matched).int(event.expires_us);
@@ -200,6 +209,11 @@ impl Sheet {
         rows.id_or_null(write.parent.map(|parent| parent.instance.0));
         rows.int_or_null(write.parent.and_then(|parent| parent.slot)).int(write.ended);
         rows.text_or_null(heap, write.business_key.as_deref()).bytes(heap, &write.state);
+        rows.text_or_null(heap, write.error.as_deref());
+        if let Some(key) = write.activation {
+            let part = if write.ended { Part::ActivationsGone } else { Part::Activations };
+            self.part(part).0.id(key.0).id(id.0);
+        }
         for hash in &write.values_out {
             self.part(Part::ValuesGone).0.id(id.0).id(hash.0);
         }

@@ -61,7 +61,9 @@ async fn d14_a_transaction_that_commits_late_is_not_skipped() {
 async fn d14_an_idle_open_transaction_does_not_stop_the_relay() {
     let (schema, store) = prepared("d14 idle").await;
     let mut other = schema.session().await;
-    other.run("begin; select pg_current_xact_id(); insert into inbox values (gen_random_uuid(), 0)").await;
+    other
+        .run("begin; select pg_current_xact_id(); insert into inbox values (gen_random_uuid(), day_of(now_us()))")
+        .await;
     for revision in 0..5 {
         apply(&store, vec![group("a", revision), group("b", revision)]).await;
         let rows = drain(&store, worker(1), 1).await;

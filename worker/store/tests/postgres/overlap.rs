@@ -70,7 +70,7 @@ async fn d2_a_transaction_that_gives_up_changes_no_verdict() {
 #[tokio::test]
 async fn d2_a_duplicate_that_is_being_inserted_takes_only_its_group_out() {
     let (store, mut other) = prepared("d2 concurrent duplicate").await;
-    let recorded = format!("insert into inbox values ('{}', 0)", hash("m2").0);
+    let recorded = format!("insert into inbox values ('{}', day_of(now_us()))", hash("m2").0);
     let groups = vec![hearing("a", 1, &["m1"]), hearing("b", 1, &["fresh", "m2"]), hearing("c", 1, &["m3"])];
     let verdicts = held_up(&store, &mut other, &recorded, groups, "commit").await;
     assert_eq!(verdicts, [Verdict::Applied, Verdict::Duplicate(vec![hash("m2")]), Verdict::Applied]);

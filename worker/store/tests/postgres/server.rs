@@ -80,6 +80,12 @@ impl Session {
         sqlx::raw_sql(AssertSqlSafe(text.to_owned())).execute(&mut self.connection).await.unwrap();
     }
 
+    /// Runs a command that must be refused; gives the reason.
+    pub async fn refused(&mut self, text: &str) -> String {
+        let done = sqlx::raw_sql(AssertSqlSafe(text.to_owned())).execute(&mut self.connection).await;
+        done.expect_err(text).to_string()
+    }
+
     /// Runs a query.
     pub async fn ask(&mut self, text: &str) -> Vec<PgRow> {
         sqlx::query(AssertSqlSafe(text.to_owned())).fetch_all(&mut self.connection).await.unwrap()
