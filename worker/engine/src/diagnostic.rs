@@ -22,6 +22,23 @@ impl Span {
     pub const fn start() -> Self {
         Self { offset: 0, length: 0, line: 1, column: 1 }
     }
+
+    /// Of a text's own span the part that begins at this byte of it, if the text stands there as it is, in quotes or
+    /// not; else the whole.
+    #[must_use]
+    pub fn from(self, text: &str, at: usize) -> Self {
+        /// With and without quotes around it.
+        const QUOTES_BYTES: [usize; 2] = [0, 1];
+        let as_it_is = |quote: &usize| text.len() + 2 * quote == self.length as usize;
+        let Some(before) = text.get(..at).filter(|_| !text.contains('\n')) else { return self };
+        let Some(quote) = QUOTES_BYTES.into_iter().find(as_it_is) else { return self };
+        Self {
+            line: self.line,
+            column: self.column + (quote + before.chars().count()) as u32,
+            offset: self.offset + (quote + at) as u32,
+            length: (text.len() - at) as u32,
+        }
+    }
 }
 
 /// Whether a definition can be used all the same.

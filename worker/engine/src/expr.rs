@@ -139,6 +139,9 @@ impl Expression {
     pub fn compile(text: &str, scope: &Scope, span: Span, limits: &Limits) -> Result<Self, Diagnostics> {
         let text = match whole(text) {
             Whole::Expression(inner) => inner,
+            Whole::Mixed if text.trim_start().starts_with("${") && text::unclosed(text).is_some() => {
+                return Err(template::not_closed(span).into());
+            }
             Whole::Plain | Whole::Mixed => text,
         };
         let parts = compile::compile(text, scope, span, limits)?;

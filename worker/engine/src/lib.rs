@@ -44,6 +44,7 @@ pub use plan::{EventUse, Plan, Traffic};
 pub use problem::Problem;
 pub use resource::Bundle;
 pub use snapshot::{LargeValue, Snapshot, SnapshotError};
+pub use tasks::program_options;
 
 /// A YAML or JSON text as a value: inputs, secrets and test files, within the limits of a definition.
 ///

@@ -186,6 +186,8 @@ enum Inside {
     /// `$( )`, and plain parentheses in it.
     Command,
     Arithmetic,
+    /// Parentheses in it.
+    Group,
     /// The shell's own `${ }`.
     Brace,
     Backticks,
@@ -198,7 +200,7 @@ fn scan(text: &str) -> Vec<Found<'_>> {
     let mut inside: Vec<Inside> = Vec::new();
     // The lines of a here-document begin after the line that opens it; nothing behind is told apart.
     let mut here = false;
-    let mut in_here = false;
+    let mut lost: Option<&'static str> = None;
     let mut at = 0;
     while at < bytes.len() {
         let top = inside.last().copied();
@@ -208,7 +210,7 @@ fn scan(text: &str) -> Vec<Found<'_>> {
             let inner = &text[at + 2..];
             match text::end(inner).map(|end| (&inner[..end], at + 2 + end + 1)) {
                 Some((inner, end)) if is_candidate(inner) => {
-                    found.push(Found { at, end, inner, place: place(&inside, in_here) });
+                    found.push(Found { at, end, inner, place: place(&inside, lost) });
                     at = end;
                 }
                 _ if matches!(top, Some(Inside::Single | Inside::Ansi)) => at += 2,
@@ -231,7 +233,8 @@ fn scan(text: &str) -> Vec<Found<'_>> {
                 inside.pop();
                 at += 1;
             }
-            (b')', Some(Inside::Command)) => drop(inside.pop()),
+            (b')', Some(Inside::Command | Inside::Group)) => drop(inside.pop()),
+            (b'(', Some(Inside::Arithmetic | Inside::Group)) => inside.push(Inside::Group),
             (b'$', _) if bytes[at + 1..].starts_with(b"((") => {
                 inside.push(Inside::Arithmetic);
                 at += 2;
@@ -251,6 +254,10 @@ fn scan(text: &str) -> Vec<Found<'_>> {
             (b'\'', Some(Inside::Brace)) if is_double_quoted(&inside) => {}
             (b'\'', _) => inside.push(Inside::Single),
             (b'(', Some(Inside::Command)) => inside.push(Inside::Command),
+            // Its patterns end with a bracket that nothing opens, so that no end of `$( )` is known any more.
+            (b'c', Some(Inside::Command)) if is_case(bytes, at) => lost = Some("behind a `case` inside `$( )`"),
+            // Whether it ends with the line or with the backtick, shells do not agree.
+            (b'#', Some(Inside::Backticks)) if begins_word(bytes, at) => lost = Some("behind a comment in backticks"),
             (b'#', None | Some(Inside::Command)) if begins_word(bytes, at) => {
                 at += bytes[at..].iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
                 continue;
@@ -260,7 +267,7 @@ fn scan(text: &str) -> Vec<Found<'_>> {
                 here |= !is_text;
                 at += 1 + usize::from(is_text);
             }
-            (b'\n', _) => in_here |= here,
+            (b'\n', _) if here => lost = Some("behind the beginning of a here-document"),
             _ => {}
         }
         at += 1;
@@ -273,12 +280,19 @@ fn is_double_quoted(inside: &[Inside]) -> bool {
 }
 
 fn begins_word(bytes: &[u8], at: usize) -> bool {
-    at == 0 || matches!(bytes[at - 1], b' ' | b'\t' | b'\n' | b';' | b'&' | b'|' | b'(' | b')')
+    at == 0 || matches!(bytes[at - 1], b' ' | b'\t' | b'\n' | b';' | b'&' | b'|' | b'(' | b')' | b'`')
 }
 
-fn place(inside: &[Inside], in_here: bool) -> Result<Place, &'static str> {
-    if in_here {
-        return Err("behind the beginning of a here-document");
+/// The word `case`, wherever it stands: that it is no argument takes a shell to know.
+fn is_case(bytes: &[u8], at: usize) -> bool {
+    let rest = bytes[at..].strip_prefix(b"case");
+    begins_word(bytes, at) && rest.is_some_and(|rest| matches!(rest, [b' ' | b'\t' | b'\n' | b'\\', ..]))
+}
+
+/// `lost`: since when it is not known what the shell is reading.
+fn place(inside: &[Inside], lost: Option<&'static str>) -> Result<Place, &'static str> {
+    if let Some(since) = lost {
+        return Err(since);
     }
     for around in inside {
         match around {
@@ -291,7 +305,7 @@ fn place(inside: &[Inside], in_here: bool) -> Result<Place, &'static str> {
     Ok(match inside.last() {
         Some(Inside::Double) => Place::Double,
         Some(Inside::Single) => Place::Single,
-        Some(Inside::Arithmetic) => Place::Arithmetic,
+        Some(Inside::Arithmetic | Inside::Group) => Place::Arithmetic,
         _ => Place::Word,
     })
 }

@@ -123,19 +123,18 @@ impl Transform<'_> {
             (Whole::Expression(inner), _) => {
                 self.expression(inner, span, found).map_or(Template::NULL, Template::Expression)
             }
-            (Whole::Mixed, Mode::Strict) => {
+            (Whole::Mixed, mode) => {
+                if let Some(at) = text::unclosed(text) {
+                    found.push(not_closed(span.from(text, at)));
+                    return Template::NULL;
+                }
+                if let (Mode::Loose, Some(pieces)) = (mode, text::pieces(text)) {
+                    return self.pieces(&pieces, span, found);
+                }
                 let message = "`${ }` stands inside a longer text";
                 found.push(Diagnostic::error("FS-EXPR-MIXED", span, message).with_hint(concatenation(text)));
                 Template::NULL
             }
-            (Whole::Mixed, Mode::Loose) => match text::pieces(text) {
-                Some(pieces) => self.pieces(&pieces, span, found),
-                None => {
-                    let found_here = Diagnostic::error("FS-EXPR-MIXED", span, "a `${` is not closed");
-                    found.push(found_here.with_hint("close it with `}`"));
-                    Template::NULL
-                }
-            },
         }
     }
 
@@ -151,6 +150,12 @@ impl Transform<'_> {
         }
         Template::Text(parts)
     }
+}
+
+/// A `${` at this place has no `}` of its own.
+pub(super) fn not_closed(span: Span) -> Diagnostic {
+    let hint = "close it with `}`; brackets and quotes inside of it must be closed before";
+    Diagnostic::error("FS-EXPR-UNCLOSED", span, "this `${` is not closed").with_hint(hint)
 }
 
 /// The jq that does what the author probably means by a text with `${ }` in it.

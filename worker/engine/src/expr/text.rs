@@ -45,6 +45,19 @@ pub(super) enum Piece<'t> {
     Expression(&'t str),
 }
 
+/// Where a `${` stands that is not closed.
+pub(super) fn unclosed(text: &str) -> Option<usize> {
+    let mut at = 0;
+    while let Some(found) = text[at..].find("${") {
+        let inner = at + found + 2;
+        match end(&text[inner..]) {
+            Some(end) => at = inner + end + 1,
+            None => return Some(at + found),
+        }
+    }
+    None
+}
+
 /// Cuts a text into plain pieces and expressions. `None`: a `${` is not closed.
 pub(super) fn pieces(text: &str) -> Option<Vec<Piece<'_>>> {
     let mut pieces = Vec::new();
@@ -185,6 +198,7 @@ mod tests {
             [Piece::Text("a "), Piece::Expression(" .x "), Piece::Expression(".y"), Piece::Text("!")]
         );
         assert_eq!(pieces("a ${ .x"), None);
+        assert_eq!((unclosed("a ${ .x }${ .y"), unclosed("${ .x } }")), (Some(9), None));
         assert_eq!(pieces("${ \"}"), None);
     }
 }

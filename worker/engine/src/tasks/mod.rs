@@ -25,6 +25,7 @@ mod unrunnable;
 mod wait;
 
 pub(crate) use raise::check_unraised;
+pub use run::program_options;
 pub(crate) use try_::check_unused_policy;
 
 use std::sync::Arc;

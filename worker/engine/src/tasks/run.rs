@@ -7,6 +7,8 @@ pub(super) mod script;
 pub(super) mod shell;
 pub(super) mod workflow;
 
+pub use arguments::program_options;
+
 use crate::diagnostic::{Diagnostic, suggestion};
 use crate::plan::compiler::{Compiler, TaskNode};
 use crate::source::Node;

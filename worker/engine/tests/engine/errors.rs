@@ -5,6 +5,26 @@ use serde_json::json;
 use crate::driver::{World, assert_has, both_ways, problem};
 
 #[test]
+fn what_is_wrong_in_an_error_is_found_at_load_raised_or_not() {
+    for (error, code) in [
+        ("{ type: 'https://a.example/e', status: 400, detail: '${ .a | }' }", "FS-EXPR-SYNTAX"),
+        ("{ type: 'https://a.example/e', status: 400, detail: '${ $nobody }' }", "FS-EXPR-VARIABLE"),
+        ("{ type: 'https://a.example/e', status: 400, title: 'a ${ .b }' }", "FS-EXPR-MIXED"),
+        ("{ type: 'https://a.example/e', status: '${ $secrets.k }' }", "FS-SECRET-UNLISTED"),
+        ("{ type: 'https://a.example/e', status: soon }", "FS-WRONG-TYPE"),
+        ("{ status: 400 }", "FS-MISSING-KEY"),
+    ] {
+        let raised = "do: [ { a: { raise: { error: bad } } } ]";
+        for list in ["do: []", raised] {
+            let rest = format!("use: {{ errors: {{ bad: {error} }} }}\n{list}");
+            let found = crate::driver::compile(&rest).expect_err(&rest);
+            let places: Vec<_> = found.sorted().iter().map(|it| (it.code, it.span.line)).collect();
+            assert_eq!(places, [(code, 2)], "{rest}");
+        }
+    }
+}
+
+#[test]
 fn raise_faults_with_the_authors_error_at_the_raising_task() {
     both_ways(|kill| {
         let world = World::new(

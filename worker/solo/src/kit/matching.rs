@@ -1,7 +1,7 @@
 //! Which request a rule fits, and how a request is shown.
 
 use flagstop_engine::api::{ProcessKind, ProcessRequest, Value};
-use flagstop_engine::{Limits, value};
+use flagstop_engine::{Limits, program_options, value};
 use url::Url;
 
 use super::model::{HttpRule, ProcessRule, RequestPattern};
@@ -208,13 +208,12 @@ impl ProcessRule {
         };
         let environment: Vec<(String, Value)> =
             request.environment.iter().map(|(name, text)| (name.clone(), value::string(text.as_str()))).collect();
-        let arguments = value::array(request.arguments.iter().map(|text| value::string(text.as_str())));
         is(&self.kind, Some(kind))
             && is(&self.command, command)
             && is(&self.code, code)
             && wanted_language.is_none_or(|wanted| Some(wanted) == language.map(language_word))
             && is(&self.image, None)
-            && self.arguments.as_ref().is_none_or(|wanted| same_text(wanted, &arguments))
+            && self.arguments.as_ref().is_none_or(|wanted| same_arguments(wanted, &request.arguments))
             && self.stdin.as_ref().is_none_or(|wanted| same_input(wanted, request.stdin.as_deref(), limits))
             && named_fit(&self.environment, &environment)
     }
@@ -223,6 +222,17 @@ impl ProcessRule {
 /// The specification has two words for the same language.
 fn language_word(language: &str) -> &str {
     if language == "javascript" { "js" } else { language }
+}
+
+/// A mapping stands for the options that the engine makes of it, in any order.
+fn same_arguments(wanted: &Value, found: &[String]) -> bool {
+    if let Value::Obj(_) = wanted {
+        let (mut wanted, mut found) = (program_options(wanted), found.to_vec());
+        wanted.sort();
+        found.sort();
+        return wanted == found;
+    }
+    same_text(wanted, &value::array(found.iter().map(|text| value::string(text.as_str()))))
 }
 
 /// As text, or as JSON where the author wrote a value.

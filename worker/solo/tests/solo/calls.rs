@@ -51,6 +51,33 @@ fn the_first_rule_that_fits_and_is_not_used_up_answers() {
 }
 
 #[test]
+fn a_program_is_known_by_either_word_for_its_language_and_by_its_arguments_in_either_form() {
+    for (written, matched) in [("javascript", "js"), ("js", "javascript"), ("js", "js")] {
+        let flow = format!(
+            "\ndo: [ {{ a: {{ run: {{ script: {{ language: {written}, code: c, arguments: {{ size: 3, quick: true, slow: false, name: '${{ .n }}' }} }} }} }} }} ]\n"
+        );
+        passes(
+            &flow,
+            &format!(
+                "
+  - name: as a mapping, in any order
+    input: {{ n: a b }}
+    processes:
+      - {{ match: {{ arguments: {{ name: a b, size: 3 }} }}, reply: {{ stdout: too few }} }}
+      - {{ match: {{ arguments: {{ name: other, size: 3, quick: true }} }}, reply: {{ stdout: another }} }}
+      - {{ match: {{ language: {matched}, arguments: {{ name: a b, quick: true, size: 3, none: }} }}, reply: {{ stdout: this }} }}
+    expect: {{ output: this }}
+  - name: as a list, in its order
+    input: {{ n: a b }}
+    processes: [ {{ match: {{ language: {matched}, arguments: [ --size=3, --quick, --name=a b ] }}, reply: {{ stdout: this }} }} ]
+    expect: {{ output: this }}
+"
+            ),
+        );
+    }
+}
+
+#[test]
 fn a_request_without_a_rule_fails_the_case_and_is_shown() {
     fails(
         GET,

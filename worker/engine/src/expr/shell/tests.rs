@@ -54,6 +54,10 @@ fn values_are_quoted_for_their_place() {
         ("${ .x }", "'it'\\''s $5 `now`'"),
         ("${ \"a b\" }", "'a b'"),
         ("n=$(( ${ .x | length } + 1 ))", "n=$(( 13 + 1 ))"),
+        ("n=$(( 2*(${ .x | length }+(1)))) y=${ .x | .[:4] }", "n=$(( 2*(13+(1)))) y='it'\\''s'"),
+        ("echo \"$(echo $((1+(2*3))) ${ .x })\"", "echo \"$(echo $((1+(2*3))) 'it'\\''s $5 `now`')\""),
+        ("case $y in a) echo ${ .x };; esac", "case $y in a) echo 'it'\\''s $5 `now`';; esac"),
+        ("echo \"$(showcase x)\" ${ .x }", "echo \"$(showcase x)\" 'it'\\''s $5 `now`'"),
         ("# don't\necho \"${ .x | .[:4] }\"", "# don't\necho \"it's\""),
     ] {
         assert_eq!(command(command_text, &text()), Ok(expected.to_owned()), "{command_text}");
@@ -85,6 +89,10 @@ fn where_no_quoting_is_safe_the_definition_is_refused() {
         "echo ${y:-${ .x }}",
         "echo $'${ .x }'",
         "echo \"`echo \"${ .x }\"`\"",
+        "echo \"$(case a in a) echo ${ .x };; esac)\"",
+        "echo \"$(case a in a) echo b;; esac)\" ${ .x }",
+        "x=$(\ncase $y in\n(a) echo b;; esac) ; echo ${ .x }",
+        "x=`echo a # don't` ; y='a` ${ .x }",
     ] {
         let (_, found) = compile(text);
         let codes: Vec<&str> = found.iter().map(|d| d.code).collect();
@@ -131,6 +139,7 @@ fn no_value_is_run_by_a_real_shell() {
         "x=${ .x }; printf %s \"$x\"",
         "(printf %s \"a${ .x }\") # it's \"\n",
         "printf %s \"${HOME:+it's}\" '\"' \"${ .x }\"",
+        "printf %s \"$(printf %s. $((1+(2*3))) ${ .x })\"",
     ] {
         for value in nasty {
             let made = command(text, &input(value::string(value))).unwrap();

@@ -220,7 +220,7 @@ fn template(yaml: &str, mode: Mode) -> Result<Template, Vec<(&'static str, u32, 
     let mut found = Diagnostics::new();
     let scope = Scope::task_export().with_local("x");
     let template = Transform { scope: &scope, mode, limits: &limits() }.template(&node, &mut found);
-    if found.is_empty() {
+    if !found.has_errors() {
         return Ok(template);
     }
     Err(found.iter().map(|d| (d.code, d.span.line, d.hint.clone().unwrap_or_default())).collect())
@@ -255,7 +255,31 @@ fn loose_mode_interpolates() {
     let input = r#"{"s":"x","n":null,"o":{"a":[1.0]},"t":true}"#;
     assert_eq!(filled("<${ .s }|${ .n }|${ .o }|${ .t }>", Mode::Loose, input), r#""<x||{\"a\":[1]}|true>""#);
     assert_eq!(filled("${ .o }", Mode::Loose, input), r#"{"a":[1]}"#);
-    assert_eq!(template("a ${ .b", Mode::Loose).unwrap_err()[0].0, "FS-EXPR-MIXED");
+}
+
+#[test]
+fn what_is_not_closed_is_said_at_its_place_in_either_mode() {
+    for mode in [Mode::Strict, Mode::Loose] {
+        for (yaml, column, shown) in [
+            ("a: ${ .a", 4, "this `${` is not closed"),
+            ("a: 'é ${ .a } ${ .b'", 15, "close it with `}`"),
+            ("a: \"x ${ .a | { b\"", 7, "brackets and quotes"),
+            ("a: |\n  first\n  ${ .a\n", 3, "not closed"),
+        ] {
+            let node = crate::source::read(yaml.as_bytes(), &limits()).unwrap();
+            let mut found = Diagnostics::new();
+            Transform { scope: &Scope::task_definition(), mode, limits: &limits() }.template(&node, &mut found);
+            let [it] = &found.into_iter().collect::<Vec<_>>()[..] else { panic!("{yaml}") };
+            assert_eq!((it.code, it.span.column), ("FS-EXPR-UNCLOSED", column), "{yaml}");
+            assert!(format!("{} {:?}", it.message, it.hint).contains(shown), "{yaml}");
+        }
+    }
+    let always = |text: &str| {
+        let found = Expression::compile(text, &Scope::task_definition(), Span::start(), &limits());
+        found.map(|_| ()).map_err(|found| found.iter().next().unwrap().code)
+    };
+    assert_eq!(always("${ .a"), Err("FS-EXPR-UNCLOSED"));
+    assert_eq!(always(".a == \"${\""), Ok(()));
 }
 
 #[test]
@@ -275,7 +299,7 @@ fn a_transformation_is_jq_as_a_string_and_a_template_as_a_mapping() {
         let mut found = Diagnostics::new();
         let transform = Transform { scope: &scope, mode: Mode::Strict, limits: &limits() };
         let template = transform.transformation(&node, &mut found);
-        if !found.is_empty() {
+        if found.has_errors() {
             return Err(found.iter().next().unwrap().code);
         }
         Ok(value::to_json(&template.eval(&json(input), &vars, &limits()).unwrap()))

@@ -84,12 +84,17 @@ fn is_expression(node: &Node) -> bool {
     node.as_str().is_some_and(expr::holds_expression)
 }
 
-/// A list is taken as it is. A mapping becomes options: `--name=value`; true is the name alone, null and false nothing.
+/// Options of a program from a mapping: `--name=value`; true is the name alone, null and false nothing.
+pub fn program_options(given: &Value) -> Vec<String> {
+    value::entries(given).filter_map(|(name, wanted)| option(name, wanted)).collect()
+}
+
+/// A list is taken as it is, a mapping becomes options.
 fn arguments(given: &Value) -> Result<Vec<String>, Problem> {
     match given {
         Value::Null => Ok(Vec::new()),
         Value::Arr(items) => Ok(items.iter().map(text).collect()),
-        Value::Obj(_) => Ok(value::entries(given).filter_map(|(name, wanted)| option(name, wanted)).collect()),
+        Value::Obj(_) => Ok(program_options(given)),
         other => Err(wrong("arguments", "an array or an object", other)),
     }
 }
