@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::port::{BusError, Channel};
+use crate::port::{BusError, Channel, Commands};
 
 /// Configuration of the bus. The URL chooses the driver; each driver takes what concerns it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +18,9 @@ pub struct BusConfig {
     pub names: Names,
     /// Kafka: further topics to consume, taken as they are (without the prefix). They are never made, only verified.
     pub extra_inputs: Vec<String>,
+    /// Whether the shared input may hold commands: `accept`, or `refuse`; then only those who may write to
+    /// `bus.names.commands`, and operators with access to the store, can command.
+    pub commands: Commands,
     /// Make what is missing of the topology. When `false`, `prepare` only verifies. The caller passes it on.
     pub declare: bool,
 
@@ -74,6 +77,8 @@ pub struct Names {
     pub input: String,
     /// RabbitMQ: the workers' queue, bound to the input exchange.
     pub work: String,
+    /// Commands alone, for those who may command: exchange and queue (RabbitMQ) or topic (Kafka); empty: there is none.
+    pub commands: String,
     /// Status events: exchange or topic.
     pub status: String,
     /// The authors' own events: exchange or topic.
@@ -111,6 +116,7 @@ impl Default for BusConfig {
             prefix: String::new(),
             names: Names::default(),
             extra_inputs: Vec::new(),
+            commands: Commands::Accept,
             declare: true,
             prefetch: 1_000,
             confirms_in_flight: 1_024,
@@ -155,6 +161,11 @@ impl BusConfig {
         }
     }
 
+    /// The commands' own exchange, queue or topic, where there is one.
+    pub(crate) fn own_commands(&self) -> Option<String> {
+        (!self.names.commands.is_empty()).then(|| self.prefixed(&self.names.commands))
+    }
+
     pub(crate) fn prefixed(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
     }
@@ -179,6 +190,7 @@ impl Default for Names {
         Self {
             input: "flagstop.in".into(),
             work: "flagstop.work".into(),
+            commands: String::new(),
             status: "flagstop.status".into(),
             output: "flagstop.out".into(),
             dead: "flagstop.dead".into(),

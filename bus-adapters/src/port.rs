@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use flagstop_schemas::CloudEvent;
+use serde::{Deserialize, Serialize};
 
 /// A message as the broker carried it: kept whole, so that a dead letter can show it as it was.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -61,8 +62,21 @@ pub struct Delivery {
     pub origin: Origin,
     /// The broker says that it may have been delivered before (a hint only; never true on Kafka).
     pub redelivered: bool,
+    /// May it be a command?
+    pub commands: Commands,
     /// What [`Consumer::ack`] takes.
     pub token: Token,
+}
+
+/// May what comes from here be a command?
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Commands {
+    /// Whoever may send here may command.
+    #[default]
+    Accept,
+    /// Only events are taken from here.
+    Refuse,
 }
 
 /// Where an outgoing message goes; the driver maps it to its configured exchange or topic.
@@ -136,6 +150,11 @@ pub trait Bus: Send + Sync + fmt::Debug {
 
     /// Starts consuming the input. The driver reconnects for ever by itself; while it is away, `recv` waits.
     async fn consume(&self) -> Result<Box<dyn Consumer>, BusError>;
+
+    /// Begins to consume the commands' own queue or topic, where one is configured.
+    async fn consume_commands(&self) -> Result<Option<Box<dyn Consumer>>, BusError> {
+        Ok(None)
+    }
 
     /// Publishes all messages, pipelined, and waits for the confirmations of all. The results stand in the order of
     /// the messages. Messages with the same order key are sent in the order given; a caller that needs that order to

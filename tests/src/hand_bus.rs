@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use flagstop_bus::port::{
-    Acker, Bus, BusError, Channel, Consumer, Content, Delivery, Origin, Outgoing, PublishError, RawMessage,
+    Acker, Bus, BusError, Channel, Commands, Consumer, Content, Delivery, Origin, Outgoing, PublishError, RawMessage,
     Subscription, Token,
 };
 use flagstop_schemas::CloudEvent;
@@ -45,11 +45,20 @@ impl Default for HandBus {
 impl HandBus {
     /// Delivers one message; returns what its acknowledgement will say.
     pub fn deliver(&self, message: RawMessage) -> u64 {
+        self.deliver_from(message, Commands::Accept)
+    }
+
+    /// The same, from a place where commands are refused.
+    pub fn deliver_from_everybody(&self, event: &CloudEvent) -> u64 {
+        self.deliver_from(flagstop_bus::encode_kafka(event), Commands::Refuse)
+    }
+
+    fn deliver_from(&self, message: RawMessage, commands: Commands) -> u64 {
         let mut position = self.position.lock().unwrap();
         *position += 1;
         let token = Token { generation: 1, lane: 0, position: *position };
         let origin = Origin { name: "hand".into(), partition: None, offset: i64::try_from(*position).unwrap() };
-        let _gone = self.into.send(Delivery { message, origin, redelivered: false, token });
+        let _gone = self.into.send(Delivery { message, origin, redelivered: false, commands, token });
         *position
     }
 

@@ -288,3 +288,18 @@ async fn a_rerun_begins_what_has_ended_anew_with_the_same_input_once() {
     scene.becomes(third, Phase::Waiting).await;
     assert_eq!(scene.instance(third).await.input(), scene.instance(ended).await.input());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_from_where_commands_are_refused_is_rejected_and_events_pass() {
+    let scene = Scene::new(&[WAITS]).await;
+    let (_worker, bus) = scene.worker(Options::default()).await;
+    bus.deliver_from_everybody(&start("s", 1));
+    let id = started("s", "waits");
+    scene.becomes(id, Phase::Waiting).await;
+    bus.deliver_from_everybody(&command("c1", "cancel", id, &json!({})));
+    assert_eq!(answer(&bus, "c1").await["code"], "FS-COMMAND-FORBIDDEN");
+    bus.deliver_from_everybody(&go("g", 1));
+    assert_eq!(scene.output(id).await, json!({ "heard": ["g"] }));
+    let letters = scene.store.list_dead_letters(0).await.unwrap();
+    assert_eq!(letters.iter().map(|letter| letter.code.as_str()).collect::<Vec<_>>(), ["FS-COMMAND-FORBIDDEN"]);
+}

@@ -8,12 +8,13 @@ use async_trait::async_trait;
 
 use super::core::{Core, Taken};
 use super::file::Journal;
-use crate::port::{Acker, Consumer, Delivery, Origin, Token};
+use crate::port::{Acker, Commands, Consumer, Delivery, Origin, Token};
 
 /// What one consumer holds. Whoever drops the last reference gives everything unacknowledged back.
 pub(super) struct Hold {
     core: Arc<Core>,
     journal: Option<Journal>,
+    commands: Commands,
     owner: u64,
     unacked: AtomicUsize,
     paused: AtomicBool,
@@ -25,11 +26,12 @@ struct EmbeddedConsumer(Arc<Hold>);
 // === impl Hold ===
 
 impl Hold {
-    pub(super) fn consumer(core: Arc<Core>, journal: Option<Journal>) -> Box<dyn Consumer> {
+    pub(super) fn consumer(core: Arc<Core>, journal: Option<Journal>, commands: Commands) -> Box<dyn Consumer> {
         let owner = crate::generation::next();
         Box::new(EmbeddedConsumer(Arc::new(Self {
             core,
             journal,
+            commands,
             owner,
             unacked: AtomicUsize::new(0),
             paused: AtomicBool::new(false),
@@ -93,7 +95,7 @@ impl Consumer for EmbeddedConsumer {
             }
             let taken = hold.take(max);
             if !taken.is_empty() {
-                return taken.into_iter().map(|taken| delivery(hold.owner, taken)).collect();
+                return taken.into_iter().map(|taken| delivery(hold, taken)).collect();
             }
             changed.await;
         }
@@ -104,11 +106,12 @@ impl Consumer for EmbeddedConsumer {
     }
 }
 
-fn delivery(owner: u64, taken: Taken) -> Delivery {
+fn delivery(hold: &Hold, taken: Taken) -> Delivery {
     Delivery {
         message: taken.message,
         origin: Origin { name: "embedded".into(), partition: None, offset: taken.position.cast_signed() },
         redelivered: taken.redelivered,
-        token: Token { generation: owner, lane: 0, position: taken.position },
+        commands: hold.commands,
+        token: Token { generation: hold.owner, lane: 0, position: taken.position },
     }
 }

@@ -53,7 +53,7 @@ impl Bus for Embedded {
     }
 
     async fn consume(&self) -> Result<Box<dyn Consumer>, BusError> {
-        Ok(Hold::consumer(Arc::clone(&self.core), self.journal.clone()))
+        Ok(Hold::consumer(Arc::clone(&self.core), self.journal.clone(), self.config.commands))
     }
 
     async fn publish(&self, messages: &[Outgoing]) -> Vec<Result<(), PublishError>> {

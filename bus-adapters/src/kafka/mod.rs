@@ -36,7 +36,7 @@ use self::producer::Producer;
 use self::settings::Settings;
 use self::subscription::Feed;
 use crate::config::{BusConfig, allow_properties};
-use crate::port::{Bus, BusError, Channel, Consumer, Outgoing, PublishError, RawMessage, Subscription};
+use crate::port::{Bus, BusError, Channel, Commands, Consumer, Outgoing, PublishError, RawMessage, Subscription};
 
 /// The header that carries the media type.
 const CONTENT_TYPE: &str = "content-type";
@@ -87,19 +87,17 @@ impl Bus for Kafka {
 
     async fn consume(&self) -> Result<Box<dyn Consumer>, BusError> {
         let config = &self.settings.config;
-        let revoke_wait = Duration::from_millis(config.revoke_wait_ms);
-        let shared = Arc::new(Shared::new(config.prefetch, revoke_wait, self.end.child_token()));
-        let poller = Poller::new(self.settings.clone(), Arc::clone(&self.health), Arc::clone(&shared));
-        let client = poller.client()?;
-        let (sender, ended) = oneshot::channel();
-        std::thread::Builder::new()
-            .name("kafka-consumer".into())
-            .spawn(move || poller.run(client, sender))
-            .map_err(|why| BusError::Unreachable(format!("no thread for the consumer: {why}")))?;
-        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        threads.retain_mut(|thread| thread.try_recv() == Err(oneshot::error::TryRecvError::Empty));
-        threads.push(ended);
-        Ok(consumer::handle(shared))
+        let mut topics = vec![config.topic(Channel::In), config.topic(Channel::Out)];
+        topics.extend(config.extra_inputs.iter().cloned());
+        self.consume_from(self.settings.clone(), topics, config.commands)
+    }
+
+    async fn consume_commands(&self) -> Result<Option<Box<dyn Consumer>>, BusError> {
+        let Some(topic) = self.settings.config.own_commands() else { return Ok(None) };
+        // A group of its own: members of one group should subscribe to the same topics.
+        let mut settings = self.settings.clone();
+        settings.config.names.group.push_str(".commands");
+        self.consume_from(settings, vec![topic], Commands::Accept).map(Some)
     }
 
     async fn publish(&self, messages: &[Outgoing]) -> Vec<Result<(), PublishError>> {
@@ -137,6 +135,29 @@ impl Bus for Kafka {
 
     fn healthy(&self) -> bool {
         !self.closed.load(Ordering::Acquire) && self.health.is_up()
+    }
+}
+
+impl Kafka {
+    fn consume_from(
+        &self,
+        settings: Settings,
+        topics: Vec<String>,
+        commands: Commands,
+    ) -> Result<Box<dyn Consumer>, BusError> {
+        let revoke_wait = Duration::from_millis(settings.config.revoke_wait_ms);
+        let shared = Arc::new(Shared::new(settings.config.prefetch, revoke_wait, self.end.child_token()));
+        let poller = Poller::new(settings, topics, commands, Arc::clone(&self.health), Arc::clone(&shared));
+        let client = poller.client()?;
+        let (sender, ended) = oneshot::channel();
+        std::thread::Builder::new()
+            .name("kafka-consumer".into())
+            .spawn(move || poller.run(client, sender))
+            .map_err(|why| BusError::Unreachable(format!("no thread for the consumer: {why}")))?;
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.retain_mut(|thread| thread.try_recv() == Err(oneshot::error::TryRecvError::Empty));
+        threads.push(ended);
+        Ok(consumer::handle(shared))
     }
 }
 

@@ -25,7 +25,7 @@ use super::lanes::{HoldAll, Place};
 use super::settings::Settings;
 use super::{POLL, message, wrong_property};
 use crate::backoff::Delays;
-use crate::port::{BusError, Delivery, Origin};
+use crate::port::{BusError, Commands, Delivery, Origin};
 
 /// How long to poll while deliveries wait for room, in milliseconds.
 const STALLED_POLL_MS: u64 = 5;
@@ -35,6 +35,8 @@ type Client = BaseConsumer<Rebalancing>;
 /// Everything the thread owns.
 pub(super) struct Poller {
     pub(super) settings: Settings,
+    topics: Vec<String>,
+    commands: Commands,
     pub(super) health: Arc<Health>,
     pub(super) shared: Arc<Shared>,
     /// Taken from librdkafka while there was no room for it.
@@ -51,18 +53,21 @@ pub(super) struct Rebalancing {
 // === impl Poller ===
 
 impl Poller {
-    pub(super) fn new(settings: Settings, health: Arc<Health>, shared: Arc<Shared>) -> Self {
-        Self { settings, health, shared, waiting: VecDeque::new(), stalled: false }
+    pub(super) fn new(
+        settings: Settings,
+        topics: Vec<String>,
+        commands: Commands,
+        health: Arc<Health>,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self { settings, topics, commands, health, shared, waiting: VecDeque::new(), stalled: false }
     }
 
     /// A client that has joined nothing yet. Doesn't wait for brokers.
     pub(super) fn client(&self) -> Result<Client, BusError> {
         let context = Rebalancing { shared: Arc::clone(&self.shared), health: Arc::clone(&self.health) };
         let client: Client = self.settings.group_consumer().create_with_context(context).map_err(wrong_property)?;
-        let config = &self.settings.config;
-        let mut topics = vec![config.topic(crate::port::Channel::In), config.topic(crate::port::Channel::Out)];
-        topics.extend(config.extra_inputs.iter().cloned());
-        let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+        let topics: Vec<&str> = self.topics.iter().map(String::as_str).collect();
         client.subscribe(&topics).map_err(|why| BusError::Unreachable(format!("Kafka can't be consumed: {why}")))?;
         Ok(client)
     }
@@ -121,6 +126,7 @@ impl Poller {
             message: message(received),
             origin: Origin { name: topic.to_string(), partition: Some(partition), offset },
             redelivered: false,
+            commands: self.commands,
             token,
         };
         if self.stalled {

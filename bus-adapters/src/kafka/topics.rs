@@ -26,6 +26,7 @@ pub(super) fn prepare(settings: &Settings, health: &Arc<Health>, declare: bool) 
         )));
     }
     let ours = [Channel::In, Channel::Status, Channel::Out, Channel::Dead].map(|channel| config.topic(channel));
+    let ours: Vec<String> = ours.into_iter().chain(config.own_commands()).collect();
     let missing: Vec<&String> = ours.iter().filter(|name| !present.contains(*name)).collect();
     if !missing.is_empty() && !declare {
         let names = missing.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");

@@ -17,7 +17,7 @@ use super::link::Link;
 use super::wire;
 use crate::backoff::Delays;
 use crate::handover::Handover;
-use crate::port::{Acker, BusError, Consumer, Delivery, Origin, Token};
+use crate::port::{Acker, BusError, Commands, Consumer, Delivery, Origin, Token};
 
 /// What consumer and acker share; the last one that goes ends the task.
 struct Handle {
@@ -57,6 +57,7 @@ pub(super) struct Worker {
     wish: watch::Receiver<Wish>,
     link: Arc<Link>,
     queue: String,
+    commands: Commands,
     prefetch: u16,
     end: CancellationToken,
 }
@@ -65,6 +66,7 @@ pub(super) struct Worker {
 pub(super) fn consumer(
     link: Arc<Link>,
     queue: String,
+    commands: Commands,
     prefetch: u16,
     end: CancellationToken,
 ) -> (Box<dyn Consumer>, Worker) {
@@ -74,8 +76,8 @@ pub(super) fn consumer(
         generation: AtomicU64::new(0),
     });
     let (wish, wishes) = watch::channel(Wish::Flow);
-    let worker =
-        Worker { shared: Arc::clone(&shared), wish: wishes, link, queue, prefetch: prefetch.max(1), end: end.clone() };
+    let (prefetch, ended) = (prefetch.max(1), end.clone());
+    let worker = Worker { shared: Arc::clone(&shared), wish: wishes, link, queue, commands, prefetch, end: ended };
     let handle = Handle { _end: end.drop_guard(), shared, wish };
     (Box::new(RabbitConsumer(Arc::new(handle))), worker)
 }
@@ -200,6 +202,7 @@ impl Worker {
             message: wire::message(&delivery.properties, delivery.data),
             origin: Origin { name: self.queue.clone(), partition: None, offset: tag.cast_signed() },
             redelivered: delivery.redelivered,
+            commands: self.commands,
             token: Token { generation, lane: 0, position: tag },
         });
     }

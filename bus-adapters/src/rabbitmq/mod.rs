@@ -25,7 +25,7 @@ use tokio_util::task::TaskTracker;
 use self::link::Link;
 use self::publisher::Publisher;
 use crate::config::{BusConfig, without_password};
-use crate::port::{Bus, BusError, Channel, Consumer, Outgoing, PublishError, Subscription};
+use crate::port::{Bus, BusError, Channel, Commands, Consumer, Outgoing, PublishError, Subscription};
 
 pub(crate) fn open(url: &str, config: &BusConfig) -> Result<Arc<dyn Bus>, BusError> {
     let uri = uri(url, config)?;
@@ -75,14 +75,14 @@ impl Bus for RabbitMq {
     }
 
     async fn consume(&self) -> Result<Box<dyn Consumer>, BusError> {
-        self.consuming.up_in_time().await?;
-        let queue = self.config.prefixed(&self.config.names.work);
-        let (consumer, worker) =
-            consumer::consumer(Arc::clone(&self.consuming), queue, self.config.prefetch, self.end.child_token());
-        let (started, start) = oneshot::channel();
-        self.tasks.spawn(worker.run(started));
-        start.await.unwrap_or_else(|_| Err(BusError::Unreachable("the bus is closed".into())))?;
-        Ok(consumer)
+        self.consume_from(self.config.prefixed(&self.config.names.work), self.config.commands).await
+    }
+
+    async fn consume_commands(&self) -> Result<Option<Box<dyn Consumer>>, BusError> {
+        match self.config.own_commands() {
+            Some(queue) => self.consume_from(queue, Commands::Accept).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     async fn publish(&self, messages: &[Outgoing]) -> Vec<Result<(), PublishError>> {
@@ -121,6 +121,18 @@ impl Bus for RabbitMq {
 
     fn healthy(&self) -> bool {
         self.publisher.is_up() && self.consuming.current().is_some()
+    }
+}
+
+impl RabbitMq {
+    async fn consume_from(&self, queue: String, commands: Commands) -> Result<Box<dyn Consumer>, BusError> {
+        self.consuming.up_in_time().await?;
+        let (link, end) = (Arc::clone(&self.consuming), self.end.child_token());
+        let (consumer, worker) = consumer::consumer(link, queue, commands, self.config.prefetch, end);
+        let (started, start) = oneshot::channel();
+        self.tasks.spawn(worker.run(started));
+        start.await.unwrap_or_else(|_| Err(BusError::Unreachable("the bus is closed".into())))?;
+        Ok(consumer)
     }
 }
 

@@ -76,7 +76,18 @@ fn objects(config: &BusConfig) -> Result<Vec<Object>, BusError> {
     ] {
         for_work.insert(key.into(), AMQPValue::LongString(value.into()));
     }
-    Ok(vec![
+    let own_commands = match config.own_commands() {
+        Some(own) => {
+            let own = name(own)?;
+            vec![
+                Object::Exchange(own.clone()),
+                Object::Queue(own.clone(), for_work.clone()),
+                Object::QueueBinding { exchange: own.clone(), queue: own },
+            ]
+        }
+        None => Vec::new(),
+    };
+    let mut objects = vec![
         Object::Exchange(input.clone()),
         Object::Exchange(status),
         Object::Exchange(output.clone()),
@@ -86,7 +97,10 @@ fn objects(config: &BusConfig) -> Result<Vec<Object>, BusError> {
         Object::QueueBinding { exchange: dead, queue: letters },
         Object::QueueBinding { exchange: input.clone(), queue: work },
         Object::ExchangeBinding { from: output, to: input },
-    ])
+    ];
+    // After the exchange of dead letters, which its queue refers to.
+    objects.extend(own_commands);
+    Ok(objects)
 }
 
 async fn open(connection: &Connection) -> Result<lapin::Channel, BusError> {

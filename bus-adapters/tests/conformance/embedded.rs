@@ -1,5 +1,8 @@
 //! The embedded bus, in memory and in a file.
 
+use flagstop_bus::BusConfig;
+use flagstop_bus::port::Commands;
+
 use crate::place::{After, Place, bodies, publish, receive, receive_until, texts, tokens};
 
 mod memory {
@@ -76,4 +79,17 @@ async fn a_full_backlog_refuses_for_now_and_takes_again_when_there_is_room() {
     let mut consumer = bus.consume().await.unwrap();
     assert_eq!(receive_until(&mut consumer, "m4").await, texts(0, 5));
     publish(&bus, &texts(5, 10)).await;
+}
+
+#[tokio::test]
+async fn it_has_one_queue_and_says_whether_commands_may_come_through_it() {
+    for commands in [Commands::Accept, Commands::Refuse] {
+        let config = BusConfig { commands, ..BusConfig::default() };
+        let bus = flagstop_bus::open("embedded:", &config).await.unwrap();
+        assert!(bus.consume_commands().await.unwrap().is_none());
+        publish(&bus, &texts(0, 1)).await;
+        let mut consumer = bus.consume().await.unwrap();
+        assert_eq!(receive(&mut consumer, 1).await[0].commands, commands);
+        bus.close().await;
+    }
 }

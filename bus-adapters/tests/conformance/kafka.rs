@@ -24,9 +24,11 @@ async fn place(case: &str) -> Place {
             let admin: AdminClient<DefaultClientContext> =
                 ClientConfig::new().set("bootstrap.servers", &brokers).create().unwrap();
             let names = &config.names;
-            let topics = [&names.input, &names.status, &names.output, &names.dead_letters]
-                .map(|name| format!("{}{name}", config.prefix));
-            admin.delete_topics(&topics.each_ref().map(String::as_str), &AdminOptions::new()).await.unwrap();
+            let all = [&names.input, &names.status, &names.output, &names.dead_letters, &names.commands];
+            let topics: Vec<String> =
+                all.iter().filter(|name| !name.is_empty()).map(|name| format!("{}{name}", config.prefix)).collect();
+            let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+            admin.delete_topics(&topics, &AdminOptions::new()).await.unwrap();
         }) as _
     };
     Place::new(url, case, After::Kept(Box::new(remove)))
@@ -156,5 +158,20 @@ async fn a_slow_worker_holds_back_the_partitions_and_gets_everything_in_the_end(
     consumer.acker().ack(&tokens(&held)).await;
     assert_eq!(receive_until(&mut consumer, "m499").await, texts(20, 500), "in order, each once");
     bus.close().await;
+    place.clean_up().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn installations_with_different_prefixes_hear_nothing_of_each_other() {
+    let place = place("prefixes").await;
+    crate::suite::installations_with_different_prefixes_hear_nothing_of_each_other(&place).await;
+    place.clean_up().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_can_have_a_place_of_their_own() {
+    let mut place = place("commands").await;
+    place.config.names.commands = "flagstop.commands".into();
+    crate::suite::commands_can_have_a_place_of_their_own(&place).await;
     place.clean_up().await;
 }

@@ -30,11 +30,13 @@ async fn place(case: &str) -> Place {
         let broker = broker.clone();
         Box::pin(async move {
             let (_connection, channel) = broker_channel(&broker).await;
-            for queue in [&config.names.work, &config.names.dead_letters] {
+            let names = &config.names;
+            let own = (!names.commands.is_empty()).then_some(&names.commands);
+            for queue in [&names.work, &names.dead_letters].into_iter().chain(own) {
                 let name = format!("{}{queue}", config.prefix);
                 channel.queue_delete(name.as_str().into(), QueueDeleteOptions::default()).await.unwrap();
             }
-            for exchange in [&config.names.input, &config.names.status, &config.names.output, &config.names.dead] {
+            for exchange in [&names.input, &names.status, &names.output, &names.dead].into_iter().chain(own) {
                 let name = format!("{}{exchange}", config.prefix);
                 channel.exchange_delete(name.as_str().into(), ExchangeDeleteOptions::default()).await.unwrap();
             }
@@ -268,4 +270,19 @@ async fn a_url_that_is_none_is_refused_without_its_password() {
     let why =
         flagstop_bus::open("amqp://me:s3cret@h:notaport", &Default::default()).await.expect_err("no URL").to_string();
     assert!(why.starts_with("FS-BUS-URL") && why.contains("percent-encoded") && !why.contains("s3cret"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn installations_with_different_prefixes_hear_nothing_of_each_other() {
+    let place = place("prefixes").await;
+    crate::suite::installations_with_different_prefixes_hear_nothing_of_each_other(&place).await;
+    place.clean_up().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_can_have_a_place_of_their_own() {
+    let mut place = place("commands").await;
+    place.config.names.commands = "flagstop.commands".into();
+    crate::suite::commands_can_have_a_place_of_their_own(&place).await;
+    place.clean_up().await;
 }

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use flagstop_bus::port::{Channel, Content, Outgoing, PublishError, RawMessage};
+use flagstop_bus::port::{Channel, Commands, Content, Outgoing, PublishError, RawMessage};
 use flagstop_bus::{BusConfig, CodecLimits, decode};
 use flagstop_schemas::{CloudEvent, Data};
 
 use crate::place::{
-    Place, bodies, in_time, letter, publish, publish_to, receive, receive_until, text, texts, tokens, watch,
+    After, Place, bodies, in_time, letter, publish, publish_to, receive, receive_until, text, texts, tokens, watch,
 };
 
 /// How long nothing must come where nothing may come.
@@ -317,4 +317,62 @@ pub async fn publishing_after_the_end_is_refused(place: &Place) {
     let results = in_time("an answer", bus.publish(&[letter(Channel::In, "k", "late")])).await;
     assert!(matches!(results[..], [Err(PublishError::Unavailable(_))]), "{results:?}");
     assert!(in_time("the consumer's end", consumer.recv(1)).await.is_empty());
+}
+
+/// Two installations on one broker, each with its prefix: for brokers only, where names are shared.
+pub async fn installations_with_different_prefixes_hear_nothing_of_each_other(place: &Place) {
+    let other = BusConfig { prefix: format!("{}other.", place.config.prefix), ..place.config.clone() };
+    let (ours, theirs) = (place.bus().await, place.bus_with(&other).await);
+    let mut their_status = theirs.subscribe(Channel::Status).await.unwrap();
+    let mut their_letters = theirs.subscribe(Channel::Dead).await.unwrap();
+    let mut consumer = theirs.consume().await.unwrap();
+    for channel in [Channel::In, Channel::Out, Channel::Status, Channel::Dead] {
+        publish_to(&ours, channel, &["ours".into()]).await;
+    }
+    publish(&theirs, &["theirs".into()]).await;
+    publish_to(&theirs, Channel::Status, &["their status".into()]).await;
+    publish_to(&theirs, Channel::Dead, &["their letter".into()]).await;
+    assert_eq!(receive_until(&mut consumer, "theirs").await, ["theirs"]);
+    assert_eq!(text(&watch(&mut their_status, 1).await[0]), "their status");
+    assert_eq!(text(&watch(&mut their_letters, 1).await[0]), "their letter");
+    let mut consumer = ours.consume().await.unwrap();
+    assert_eq!(bodies(&receive(&mut consumer, 2).await), ["ours", "ours"], "input and output");
+    ours.close().await;
+    theirs.close().await;
+    if let After::Kept(remove) = &place.after {
+        remove(other).await;
+    }
+}
+
+/// Commands with a queue or topic of their own, refused on the shared one: for brokers only. The place's configuration names
+/// it.
+pub async fn commands_can_have_a_place_of_their_own(place: &Place) {
+    let config = BusConfig { commands: Commands::Refuse, ..place.config.clone() };
+    let bus = place.bus_with(&config).await;
+    bus.prepare(false).await.unwrap();
+    // Whoever may write there.
+    let mut door = config.clone();
+    door.names.input.clone_from(&config.names.commands);
+    let commander = flagstop_bus::open(&place.url, &door).await.unwrap();
+    publish(&commander, &["command".into()]).await;
+    publish(&bus, &["event".into()]).await;
+    let mut shared = bus.consume().await.unwrap();
+    let mut own = bus.consume_commands().await.unwrap().expect("there is one");
+    let (event, command) = (receive(&mut shared, 1).await, receive(&mut own, 1).await);
+    assert_eq!((bodies(&event), event[0].commands), (vec!["event".to_owned()], Commands::Refuse));
+    assert_eq!((bodies(&command), command[0].commands), (vec!["command".to_owned()], Commands::Accept));
+    // Each acker knows its own tokens only.
+    shared.acker().ack(&tokens(&command)).await;
+    own.acker().ack(&tokens(&event)).await;
+    drop((shared, own));
+    let mut own = bus.consume_commands().await.unwrap().unwrap();
+    let again = receive(&mut own, 1).await;
+    assert_eq!(bodies(&again), ["command"], "it was not acknowledged");
+    own.acker().ack(&tokens(&again)).await;
+    publish(&commander, &["next".into()]).await;
+    assert_eq!(receive_until(&mut own, "next").await, ["next"]);
+    let mut shared = bus.consume().await.unwrap();
+    assert_eq!(bodies(&receive(&mut shared, 1).await), ["event"]);
+    commander.close().await;
+    bus.close().await;
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use flagstop_bus::port::Delivery;
+use flagstop_bus::port::{Commands, Delivery};
 use flagstop_engine::Event;
 use flagstop_schemas::{Asked, Hash16, InstanceId, message_key};
 use flagstop_store::port::Store;
@@ -15,6 +15,12 @@ use crate::options::Options;
 
 /// Status events are heard by no listen, or a workflow could wake itself for ever.
 const STATUS: &str = "io.serverlessworkflow.";
+
+/// Why a command that anybody may send is none.
+const FORBIDDEN: (&str, &str) = (
+    "FS-COMMAND-FORBIDDEN",
+    "commands are refused here (bus.commands = refuse); send them to the queue or topic of their own (bus.names.commands), or use the command line",
+);
 
 /// What a lane works on: one message, or one poke to one instance.
 #[derive(Debug)]
@@ -111,6 +117,11 @@ pub(crate) fn read(delivery: &Delivery, options: &Options) -> Says {
     }
     if commands::is_command(&event.ty) {
         let asked = Arc::new(Asked::of(&event));
+        if delivery.commands == Commands::Refuse {
+            let (code, why) = FORBIDDEN;
+            let letter = letter(delivery, code, why);
+            return Says::Junk(Box::new(Junk { letter, command: Some((key, asked)) }));
+        }
         return match commands::read(event, &options.codec, &options.engine) {
             Ok(command) => Says::Command { key, asked, command },
             Err((code, why)) => {

@@ -75,12 +75,38 @@ pub struct Options {
     /// Hosts and networks that workflows may not ask, whatever is allowed. Link-local addresses are denied unless
     /// `http_allow` names their network.
     pub http_deny: Vec<String>,
+    /// What becomes of an event that no definition listens for: `acknowledge` (it is counted), or `deadLetter`.
+    pub unheard: Unheard,
     /// Rounds in which a batch decides its conflicting members again at once, before it pauses between rounds.
     pub conflict_rounds_quick: u32,
     /// What the engine may spend.
     pub engine: flagstop_engine::Limits,
     /// What the codec takes.
     pub codec: flagstop_bus::CodecLimits,
+    /// What leaves of the status events: a section of its own.
+    #[serde(skip)]
+    pub status: StatusOptions,
+}
+
+/// What leaves of the status events. The history keeps them all.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct StatusOptions {
+    /// Patterns of the status events that are published, such as `workflow.*` or `*.faulted`; empty: all that the
+    /// specification requires. The numbers of those that leave stay as they are. The optional `workflow.status-changed` and
+    /// `task.status-changed` must be named.
+    pub events: Vec<String>,
+}
+
+/// What becomes of an event that no definition listens for.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub enum Unheard {
+    /// It is counted and acknowledged.
+    #[default]
+    Acknowledge,
+    /// It is a dead letter, too.
+    DeadLetter,
 }
 
 impl Default for Options {
@@ -118,9 +144,11 @@ impl Default for Options {
             http_response_bytes_max: 4 << 20,
             http_allow: Vec::new(),
             http_deny: Vec::new(),
+            unheard: Unheard::default(),
             conflict_rounds_quick: 3,
             engine: flagstop_engine::Limits::default(),
             codec: flagstop_bus::CodecLimits::default(),
+            status: StatusOptions::default(),
         }
     }
 }
@@ -150,6 +178,7 @@ impl Options {
             return Err(format!("worker.{key} must be above 0"));
         }
         flagstop_engine::check_checkpoint(&self.engine).map_err(|why| format!("worker.engine.checkpoint: {why}"))?;
+        crate::status::Published::new(&self.status.events)?;
         if self.lease_ms < 3 * self.beat_ms {
             return Err(format!(
                 "worker.lease_ms ({}) must be at least three times worker.beat_ms ({}), or a busy worker looks dead",

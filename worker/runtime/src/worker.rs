@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
-use flagstop_bus::port::{Acker, Bus, BusError};
+use async_trait::async_trait;
+use flagstop_bus::port::{Acker, Bus, BusError, Token};
 use flagstop_schemas::Validators;
 use flagstop_store::port::StoreError;
 use flagstop_store::port::{SchemaState, Store};
@@ -26,6 +27,7 @@ use crate::relay::Relay;
 use crate::retention;
 use crate::schedules;
 use crate::secrets::Secrets;
+use crate::status::Published;
 use crate::timers;
 use crate::vitals::Vitals;
 
@@ -108,8 +110,10 @@ impl Worker {
         recovery::beat(&shared).await?;
         let deployed = shared.deployed.load(Ordering::Relaxed);
         shared.catalogues.refresh(&*shared.store, deployed, &shared.options.engine).await?;
-        let mut consumer = shared.bus.consume().await?;
-        let acker = consumer.acker();
+        let mut consumers = vec![shared.bus.consume().await?];
+        consumers.extend(shared.bus.consume_commands().await?);
+        let ackers = consumers.iter().map(|consumer| consumer.acker()).collect();
+        let acker: Arc<dyn Acker> = Arc::new(Ackers(ackers));
         let worker = Self {
             acker: acker.clone(),
             effects: effects.clone(),
@@ -141,23 +145,27 @@ impl Worker {
         worker.loops.spawn(retention::run(shared.clone(), worker.drain.clone()));
         worker.loops.spawn(timers::run(shared.clone(), effects, worker.drain.clone()));
         worker.loops.spawn(recovery::beats(shared.clone(), worker.stop.clone()));
-        let relay = Relay { shared: shared.clone(), validators: Validators::new() };
+        let published = Published::new(&shared.options.status.events).map_err(StartError::Options)?;
+        let relay = Relay { shared: shared.clone(), validators: Validators::new(), published };
         worker.relay.spawn(relay.run(worker.relay_stop.clone()));
         let batch_max = shared.options.batch_max;
-        worker.loops.spawn(async move {
-            let mut turn = 0;
-            loop {
-                let batch = consumer.recv(batch_max).await;
-                if batch.is_empty() {
-                    return;
-                }
-                for (hand, lane) in deal(batch, lanes, &mut turn).into_iter().zip(&deliveries_in) {
-                    if !hand.is_empty() && lane.send(hand).await.is_err() {
+        for mut consumer in consumers {
+            let deliveries_in = deliveries_in.clone();
+            worker.loops.spawn(async move {
+                let mut turn = 0;
+                loop {
+                    let batch = consumer.recv(batch_max).await;
+                    if batch.is_empty() {
                         return;
                     }
+                    for (hand, lane) in deal(batch, lanes, &mut turn).into_iter().zip(&deliveries_in) {
+                        if !hand.is_empty() && lane.send(hand).await.is_err() {
+                            return;
+                        }
+                    }
                 }
-            }
-        });
+            });
+        }
         Ok(worker)
     }
 
@@ -204,6 +212,30 @@ impl Worker {
         }
         if let Err(why) = self.shared.store.leave(self.shared.worker).await {
             tracing::warn!("nothing could be given back; the others take over when the lease ends: {why}");
+        }
+    }
+}
+
+/// The consumers' ackers as one: each ignores tokens that are not its own.
+struct Ackers(Vec<Arc<dyn Acker>>);
+
+#[async_trait]
+impl Acker for Ackers {
+    async fn ack(&self, tokens: &[Token]) {
+        for acker in &self.0 {
+            acker.ack(tokens).await;
+        }
+    }
+
+    async fn stop(&self) {
+        for acker in &self.0 {
+            acker.stop().await;
+        }
+    }
+
+    async fn pause(&self, paused: bool) {
+        for acker in &self.0 {
+            acker.pause(paused).await;
         }
     }
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use flagstop_bus::BusConfig;
-use flagstop_runtime::Options;
+use flagstop_runtime::{Options, StatusOptions};
 use flagstop_store::StoreConfig;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -40,7 +40,7 @@ pub struct Config {
     pub secrets: Option<PathBuf>,
     /// `worker.grace_ms`
     pub grace: Duration,
-    /// The other keys of `[worker]`.
+    /// The other keys of `[worker]`, and `[status]`.
     pub worker: Options,
 }
 
@@ -70,6 +70,7 @@ impl Config {
 
     fn of(tree: &Value) -> Result<Self, String> {
         let (mut store, mut bus, mut worker) = (section(tree, "store"), section(tree, "bus"), section(tree, "worker"));
+        let status = typed(section(tree, "status"))?;
         let text = |section: &mut serde_json::Map<String, Value>, key: &str| match section.remove(key) {
             Some(Value::String(text)) => Some(text),
             _ => None,
@@ -82,7 +83,7 @@ impl Config {
             grace: Duration::from_millis(grace_ms),
             store: typed(store)?,
             bus: typed(bus)?,
-            worker: typed(worker)?,
+            worker: Options { status, ..typed(worker)? },
         };
         config.worker.check()?;
         config.store.check()?;
@@ -145,6 +146,7 @@ fn defaults() -> Value {
         "store": object(&StoreConfig::default()),
         "bus": object(&BusConfig::default()),
         "worker": object(&Options::default()),
+        "status": object(&StatusOptions::default()),
     });
     tree["store"]["url"] = Value::Null;
     tree["bus"]["url"] = Value::Null;

@@ -15,10 +15,11 @@ const SOURCES: [&str; 5] = [
 ];
 
 /// The sections of the file and the type behind each.
-const SECTIONS: [(&str, &str, &str); 3] = [
+const SECTIONS: [(&str, &str, &str); 4] = [
     ("store", "StoreConfig", "The database. SQLite needs nothing but its URL."),
     ("bus", "BusConfig", "The message broker. Each driver takes what concerns it."),
     ("worker", "Options", "How a worker runs, and what one message, one workflow and one worker may use up."),
+    ("status", "StatusOptions", "What leaves of the status events. The history keeps them all."),
 ];
 
 /// Keys that belong to the command line itself, in no crate's options.

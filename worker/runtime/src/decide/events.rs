@@ -17,6 +17,7 @@ use crate::codec::{Mail, encode_event, raw};
 use crate::counters::add;
 use crate::intake::{Message, Says};
 use crate::letters::letter;
+use crate::options::Unheard;
 use crate::work::{Refused, Work};
 
 /// Whom an event concerns.
@@ -173,12 +174,19 @@ impl Decider<'_> {
     }
 
     pub(super) fn park(&mut self, arrival: &Arrival<'_>) {
-        let &Arrival { index, key, event, route, .. } = arrival;
+        let &Arrival { index, key, event, route, message } = arrival;
         if route.keys.is_empty() {
             // Final: the catalogue is as new as the snapshot that was loaded (PROTOCOL D5).
             add(&self.ground.shared.counters.unheard, 1);
-            self.decision.done.push(index);
-            return;
+            if self.ground.shared.options.unheard == Unheard::Acknowledge {
+                self.decision.done.push(index);
+                return;
+            }
+            let ty = &event.envelope().ty;
+            let why = format!(
+                "no deployed definition listens for this event of type `{ty}`, or it lacks what they correlate by; deploy the one that it is for, then redrive it (worker.unheard says what becomes of such events)"
+            );
+            return self.set_aside(index, key, message, "FS-EVENT-UNHEARD", why);
         }
         add(&self.ground.shared.counters.parked, 1);
         let park = self.parked(key, event, &route.keys);

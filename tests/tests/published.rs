@@ -1,0 +1,64 @@
+//! What leaves a worker and what is only counted: narrowed status events, and events that nobody listens to.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test that can't go on should stop where it is")]
+
+use flagstop_bus::port::Channel;
+use flagstop_engine::api::Phase;
+use flagstop_runtime::{Options, StatusOptions, Unheard};
+use flagstop_schemas::{Entry, journal};
+use flagstop_tests::onboarding::event;
+use flagstop_tests::scene::{Scene, WAITS, command, go, start, started};
+use flagstop_tests::services::eventually;
+use serde_json::json;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_narrowed_stream_keeps_its_numbers_and_the_history_keeps_all() {
+    let scene = Scene::new(&[WAITS]).await;
+    let status = StatusOptions { events: vec!["workflow.*".into()] };
+    let (_worker, bus) = scene.worker(Options { status, ..Options::default() }).await;
+    let id = started("s", "waits");
+    bus.deliver_event(&start("s", 1));
+    scene.becomes(id, Phase::Waiting).await;
+    bus.deliver_event(&command("c", "suspend", id, &json!({})));
+    scene.becomes(id, Phase::Suspended).await;
+    bus.deliver_event(&command("d", "continue", id, &json!({})));
+    bus.deliver_event(&go("g", 1));
+    scene.becomes(id, Phase::Completed).await;
+    let completed = "io.serverlessworkflow.workflow.completed.v1";
+    let published = || bus.published(Channel::Status);
+    eventually("the last event is out", async || published().iter().any(|event| event.ty == completed)).await;
+
+    let mut all = Vec::new();
+    for row in scene.store.history(id).await.unwrap() {
+        let (header, entries) = journal::decode(&row.events).unwrap();
+        all.extend(entries.into_iter().filter_map(|entry| match entry {
+            Entry::Status(event) => Some(flagstop_schemas::render(&header, &event)),
+            _ => None,
+        }));
+    }
+    let sequences = all.iter().map(|event| event.extensions["sequence"].as_str().unwrap().to_owned());
+    assert!(sequences.eq((1..=all.len()).map(|n| n.to_string())), "the history has no gaps");
+    let expected: Vec<_> = all.into_iter().filter(|event| event.ty.contains(".workflow.")).collect();
+    let left: Vec<_> = published().into_iter().filter(|event| event.ty.starts_with("io.serverlessworkflow.")).collect();
+    assert_eq!(left, expected, "the same events, with the same numbers, in the same order");
+    assert!(published().iter().any(|event| event.ty == "io.flagstop.command.accepted.v1"), "answers leave in any case");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_nobody_listens_to_is_counted_or_by_policy_a_dead_letter() {
+    let scene = Scene::new(&[WAITS]).await;
+    for (unheard, letters) in [(Unheard::Acknowledge, 0), (Unheard::DeadLetter, 2)] {
+        let (worker, bus) = scene.worker(Options { unheard, ..Options::default() }).await;
+        let round = letters.to_string();
+        // Of a type that no definition names; and of one that is named, without what it is correlated by.
+        let unknown = event(&format!("u{round}"), "t.unknown", &json!({}));
+        let lacking = event(&format!("l{round}"), "t.go", &json!({ "other": 1 }));
+        for message in [&unknown, &lacking] {
+            let position = bus.deliver_event(message);
+            eventually("it is acknowledged", async || bus.acked(position)).await;
+        }
+        assert_eq!(worker.counters().unheard, 2, "{unheard:?}");
+        let found = scene.store.list_dead_letters(0).await.unwrap();
+        assert_eq!(found.len(), letters, "{found:?}");
+        assert!(found.iter().all(|letter| letter.code == "FS-EVENT-UNHEARD"), "{found:?}");
+    }
+}
