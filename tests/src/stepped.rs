@@ -8,12 +8,13 @@ use async_trait::async_trait;
 use flagstop_schemas::{Hash16, InstanceId};
 use flagstop_store::port::StoreError;
 use flagstop_store::port::{
-    Batch, Beat, Counters, Cursor, DueTimer, InstanceFilter, Keep, LoadRequest, Loaded, LookRequest, Page, RetirePlace,
-    Retired, SchemaState, Store, Verdict,
+    Batch, Beat, Census, Counters, Cursor, DueTimer, Enabled, InstanceFilter, JournalFrom, JournalPage, Keep,
+    LetterFilter, LoadRequest, Loaded, LookRequest, Page, ParkedFilter, Redrive, RetirePlace, Retired, SchemaState,
+    Store, Verdict,
 };
 use flagstop_store::rows::{
     DeadLetter, DefinitionNumber, DefinitionRow, EffectLease, InstanceSummary, JournalRow, LargeValue, Meeting,
-    NewParked, ScheduleRow, WorkerId,
+    NewParked, ParkedRow, ScheduleRow, WorkerId,
 };
 use tokio::sync::{Notify, Semaphore};
 
@@ -219,8 +220,44 @@ impl Store for Stepped {
         self.inner.dead_letters(ids).await
     }
 
-    async fn list_dead_letters(&self, limit: i64) -> Result<Vec<DeadLetter>, StoreError> {
-        self.inner.list_dead_letters(limit).await
+    async fn list_dead_letters(&self, filter: &LetterFilter) -> Result<Vec<DeadLetter>, StoreError> {
+        self.inner.list_dead_letters(filter).await
+    }
+
+    async fn enable(&self, definitions: &[DefinitionNumber], enabled: Enabled) -> Result<(), StoreError> {
+        self.inner.enable(definitions, enabled).await
+    }
+
+    async fn disabled(&self) -> Result<Vec<DefinitionNumber>, StoreError> {
+        self.inner.disabled().await
+    }
+
+    async fn redrive(&self, letters: &[Redrive]) -> Result<u64, StoreError> {
+        self.inner.redrive(letters).await
+    }
+
+    async fn parked(&self, filter: &ParkedFilter) -> Result<Vec<ParkedRow>, StoreError> {
+        self.inner.parked(filter).await
+    }
+
+    async fn journal(&self, from: &JournalFrom) -> Result<JournalPage, StoreError> {
+        self.inner.journal(from).await
+    }
+
+    async fn suspect(&self, ids: &[Hash16]) -> Result<Vec<i32>, StoreError> {
+        self.inner.suspect(ids).await
+    }
+
+    async fn clear(&self, ids: &[Hash16]) -> Result<(), StoreError> {
+        self.inner.clear(ids).await
+    }
+
+    async fn set_aside(&self, instance: InstanceId, reason: Option<&str>) -> Result<bool, StoreError> {
+        self.inner.set_aside(instance, reason).await
+    }
+
+    async fn census(&self) -> Result<Census, StoreError> {
+        self.inner.census().await
     }
 
     async fn list_instances(&self, filter: &InstanceFilter) -> Result<Vec<InstanceSummary>, StoreError> {

@@ -90,7 +90,7 @@ async fn a_command_that_is_not_carried_out_is_rejected_once_with_code_and_reason
         let copy = bus.deliver_event(&message);
         eventually("the copy is acknowledged", async || bus.acked(copy)).await;
     }
-    let letters = scene.store.list_dead_letters(0).await.unwrap();
+    let letters = scene.store.list_dead_letters(&Default::default()).await.unwrap();
     assert_eq!(letters.len(), 5, "each is among the dead letters, once: {letters:?}");
     bus.deliver_event(&go("g", 1));
     scene.becomes(id, Phase::Completed).await;
@@ -121,7 +121,7 @@ async fn a_command_that_waits_is_answered_when_its_instance_comes_or_when_it_exp
     bus.deliver_event(&command("c2", "cancel", started("never", "waits"), &json!({})));
     let rejected = answer(&bus, "c2").await;
     assert_eq!(rejected["code"], "FS-COMMAND-EXPIRED");
-    let letters = scene.store.list_dead_letters(0).await.unwrap();
+    let letters = scene.store.list_dead_letters(&Default::default()).await.unwrap();
     assert_eq!(letters.iter().map(|letter| letter.code.as_str()).collect::<Vec<_>>(), ["FS-COMMAND-EXPIRED"]);
 }
 
@@ -134,7 +134,7 @@ async fn an_answer_that_comes_back_in_is_no_command() {
     let published = bus.published(Channel::Status);
     let back = bus.deliver_event(&published[0]);
     eventually("it is acknowledged", async || bus.acked(back)).await;
-    assert_eq!(scene.store.list_dead_letters(0).await.unwrap().len(), 1, "only the command itself");
+    assert_eq!(scene.store.list_dead_letters(&Default::default()).await.unwrap().len(), 1, "only the command itself");
     assert_eq!(bus.published(Channel::Status).len(), 1);
 }
 
@@ -194,7 +194,7 @@ async fn a_command_by_business_key_waits_for_its_instance_and_passes_over_what_h
     scene.becomes(new, Phase::Suspended).await;
     assert_eq!(answer(&bus, "c2").await["instance"], new.to_string());
     assert_eq!(answers(&bus, "c1"), [Value::Null; 0], "nothing of version 1.0.0 has come");
-    assert_eq!(scene.store.list_dead_letters(0).await.unwrap(), []);
+    assert_eq!(scene.store.list_dead_letters(&Default::default()).await.unwrap(), []);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -300,6 +300,6 @@ async fn a_command_from_where_commands_are_refused_is_rejected_and_events_pass()
     assert_eq!(answer(&bus, "c1").await["code"], "FS-COMMAND-FORBIDDEN");
     bus.deliver_from_everybody(&go("g", 1));
     assert_eq!(scene.output(id).await, json!({ "heard": ["g"] }));
-    let letters = scene.store.list_dead_letters(0).await.unwrap();
+    let letters = scene.store.list_dead_letters(&Default::default()).await.unwrap();
     assert_eq!(letters.iter().map(|letter| letter.code.as_str()).collect::<Vec<_>>(), ["FS-COMMAND-FORBIDDEN"]);
 }

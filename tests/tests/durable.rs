@@ -34,7 +34,7 @@ async fn a_command_moves_its_instance_once_however_often_it_comes() {
         json!({ "specversion": "1.0", "id": "g", "source": "/tests", "type": "t.go", "data": { "n": 1, "id": "g" } });
     bus.deliver_event(&command("c3", "resume", id, &json!({ "event": inner })));
     assert_eq!(scene.output(id).await, json!({ "heard": ["g"] }));
-    assert_eq!(scene.store.list_dead_letters(0).await.unwrap(), []);
+    assert_eq!(scene.store.list_dead_letters(&Default::default()).await.unwrap(), []);
 
     bus.deliver_event(&start("s2", 2));
     scene.becomes(started("s2", "waits"), Phase::Waiting).await;
@@ -60,7 +60,7 @@ async fn promise_5_a_command_that_cannot_be_carried_out_is_a_dead_letter_with_it
     {
         let position = bus.deliver_event(&command(&format!("c{n}"), verb, id, &data));
         eventually(verb, async || bus.acked(position)).await;
-        let letters = scene.store.list_dead_letters(0).await.unwrap();
+        let letters = scene.store.list_dead_letters(&Default::default()).await.unwrap();
         assert_eq!(letters.len(), n + 1, "{letters:?}");
         assert!(letters.iter().any(|letter| letter.code == code), "{verb}: {letters:?}");
     }
@@ -68,7 +68,7 @@ async fn promise_5_a_command_that_cannot_be_carried_out_is_a_dead_letter_with_it
     assert_eq!(scene.output(id).await, json!({ "heard": ["g"] }));
     let late = bus.deliver_event(&command("late", "cancel", id, &json!({})));
     eventually("it is acknowledged", async || bus.acked(late)).await;
-    let letters = scene.store.list_dead_letters(0).await.unwrap();
+    let letters = scene.store.list_dead_letters(&Default::default()).await.unwrap();
     assert!(letters.iter().any(|letter| letter.code == "FS-INSTANCE-ENDED"), "{letters:?}");
     eventually("all are published", async || bus.published_raw(Channel::Dead).len() == 4).await;
 }
@@ -82,7 +82,7 @@ async fn a_command_that_comes_before_its_instance_is_kept_for_it() {
     eventually("it is acknowledged", async || bus.acked(early)).await;
     bus.deliver_event(&start("s", 1));
     scene.becomes(id, Phase::Suspended).await;
-    assert_eq!(scene.store.list_dead_letters(0).await.unwrap(), []);
+    assert_eq!(scene.store.list_dead_letters(&Default::default()).await.unwrap(), []);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -246,7 +246,7 @@ do:
     }
     seen.sort_unstable();
     assert_eq!(seen, (0..pairs as u64).collect::<Vec<_>>());
-    assert_eq!(scene.store.list_dead_letters(0).await.unwrap(), []);
+    assert_eq!(scene.store.list_dead_letters(&Default::default()).await.unwrap(), []);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -386,7 +386,7 @@ async fn d10_a_child_that_cannot_be_started_faults_its_parent_and_one_that_nobod
     bus.deliver_event(&event("s", "t.start", &json!({ "n": 1 })));
     scene.becomes(started("s", "parent"), Phase::Faulted).await;
     assert_eq!(scene.output(started("s", "leaves")).await, json!({ "n": 1 }), "it goes on with its input");
-    let letters = scene.store.list_dead_letters(0).await.unwrap();
+    let letters = scene.store.list_dead_letters(&Default::default()).await.unwrap();
     assert_eq!(letters.len(), 1, "{letters:?}");
     assert_eq!(letters[0].code, "FS-CHILD-NOT-STARTED");
     assert_eq!(letters[0].body, r#"{"n":1}"#);
@@ -419,7 +419,7 @@ async fn d10_cancelling_or_cutting_a_parent_cancels_the_child_that_it_awaits() {
     scene.tell(id, Order::Cancel).await;
     scene.becomes(id, Phase::Cancelled).await;
     scene.becomes(children(id).await[0].id, Phase::Cancelled).await;
-    assert_eq!(scene.store.list_dead_letters(0).await.unwrap(), []);
+    assert_eq!(scene.store.list_dead_letters(&Default::default()).await.unwrap(), []);
 }
 
 #[tokio::test(flavor = "multi_thread")]

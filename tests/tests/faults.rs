@@ -129,7 +129,7 @@ async fn onboardings_survive(bus_url: &str) {
     );
     check_calls(&hr);
     assert_eq!(letters(&seen).await.len(), junk, "each junk message is one dead letter, and nothing else is");
-    assert_eq!(store.list_dead_letters(0).await.unwrap().len(), junk);
+    assert_eq!(store.list_dead_letters(&Default::default()).await.unwrap().len(), junk);
     for ty in ["com.example.background-check.completed", "com.example.employee.hired"] {
         assert_eq!(store.parked_of_type(ty, 5).await.unwrap(), [], "each resume was consumed");
     }

@@ -115,7 +115,7 @@ async fn the_language_survives_workers_that_are_killed_again_and_again() {
     };
     assert!(kills > 0, "nothing was killed in between");
     assert_eq!(all.len(), INSTANCES * 4, "one parent and three children for each trigger");
-    assert_eq!(store.list_dead_letters(0).await.unwrap(), []);
+    assert_eq!(store.list_dead_letters(&Default::default()).await.unwrap(), []);
     let mut outputs = 0;
     for summary in &all {
         let rows = store.history(summary.id).await.unwrap();

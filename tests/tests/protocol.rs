@@ -170,7 +170,7 @@ async fn d16_what_a_newer_build_wrote_is_handed_back_and_never_treated_as_poison
     let (_worker, bus, _) = scene.worker(Options::default()).await;
     let message = bus.deliver_event(&checked(1));
     eventually("the message is acknowledged", async || bus.acked(message)).await;
-    assert_eq!(scene.store.list_dead_letters(0).await.unwrap(), [], "no dead letter");
+    assert_eq!(scene.store.list_dead_letters(&Default::default()).await.unwrap(), [], "no dead letter");
     let waiting = flagstop_store::port::LoadRequest { instances: vec![id], ..Default::default() };
     let mail = scene.store.load(&waiting).await.unwrap().mail;
     assert_eq!(mail.len(), 1, "the message waits in the mailbox for a worker that can read the instance");
@@ -204,7 +204,7 @@ async fn bad_messages_become_dead_letters_and_the_worker_goes_on() {
         let position = bus.deliver(message.clone());
         eventually(code, async || bus.acked(position)).await;
     }
-    let letters = scene.store.list_dead_letters(0).await.unwrap();
+    let letters = scene.store.list_dead_letters(&Default::default()).await.unwrap();
     assert_eq!(letters.len(), bad.len());
     for (code, message) in &bad {
         let letter = letters.iter().find(|letter| letter.code == *code && letter.body == message.body);

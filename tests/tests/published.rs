@@ -57,7 +57,7 @@ async fn an_event_that_nobody_listens_to_is_counted_or_by_policy_a_dead_letter()
             eventually("it is acknowledged", async || bus.acked(position)).await;
         }
         assert_eq!(worker.counters().unheard, 2, "{unheard:?}");
-        let found = scene.store.list_dead_letters(0).await.unwrap();
+        let found = scene.store.list_dead_letters(&Default::default()).await.unwrap();
         assert_eq!(found.len(), letters, "{found:?}");
         assert!(found.iter().all(|letter| letter.code == "FS-EVENT-UNHEARD"), "{found:?}");
     }

@@ -269,5 +269,6 @@ pub fn bundled_row(plan: &Plan, source: &[u8], bundle: &Bundle) -> DefinitionRow
         source: bytes::Bytes::copy_from_slice(source),
         bundle: if bundle.is_empty() { bytes::Bytes::new() } else { bundle.encode() },
         deployed_us: 0,
+        enabled: true,
     }
 }

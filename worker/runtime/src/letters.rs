@@ -32,6 +32,7 @@ pub(crate) fn letter(delivery: &Delivery, code: &str, reason: &str) -> DeadLette
         headers,
         body: message.body.clone(),
         at_us: 0,
+        redriven_us: None,
     }
 }
 
@@ -47,6 +48,7 @@ pub(crate) fn inner_letter(origin: String, media: Option<&str>, body: Bytes, cod
         headers: Bytes::from_static(b"[]"),
         body,
         at_us: 0,
+        redriven_us: None,
     }
 }
 

@@ -8,7 +8,7 @@ use flagstop_schemas::{Hash16, InstanceId};
 
 use crate::rows::{
     BookmarkRow, DeadLetter, DefinitionNumber, DefinitionRow, Diff, EffectLease, EffectRow, InstanceRow,
-    InstanceSummary, JournalRow, LargeValue, MailRow, Meeting, NewMail, NewParked, Note, Parent, Remark,
+    InstanceSummary, JournalRow, LargeValue, MailRow, Meeting, NewMail, NewParked, Note, Parent, ParkedRow, Remark,
     ScheduleMemory, ScheduleRow, TimerRow, WorkerId,
 };
 
@@ -266,6 +266,18 @@ pub struct Cursor {
 pub struct InstanceFilter {
     /// Phase numbers; empty = all.
     pub statuses: Vec<i16>,
+    /// Definitions; empty = all.
+    pub definitions: Vec<DefinitionNumber>,
+    /// The business key, the whole of it.
+    pub business_key: Option<String>,
+    /// Only those whose error, or whose reason for being set aside, has this text in it; capitals make no difference.
+    pub error: Option<String>,
+    /// Only those that were created before this time.
+    pub created_before_us: Option<i64>,
+    /// Only those that have not moved since this time.
+    pub updated_before_us: Option<i64>,
+    /// Only those that are set aside (PROTOCOL D8).
+    pub aside: bool,
     /// At most this many; 0 = all.
     pub limit: i64,
     /// Only those listed after this id (paging; the list is ordered by creation, newest first, then by id).
@@ -301,6 +313,97 @@ pub struct Retired {
     pub instances: u64,
     /// Where to go on; `None`: nothing is left to do for now.
     pub next: Option<RetirePlace>,
+}
+
+/// Which dead letters, newest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LetterFilter {
+    /// With this code.
+    pub code: Option<String>,
+    /// Only those listed after this id (paging).
+    pub after: Option<Hash16>,
+    /// At most this many; 0 = all.
+    pub limit: i64,
+}
+
+/// Which parked events, newest first: those that nobody has heard.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ParkedFilter {
+    /// Of this type.
+    pub event_type: Option<String>,
+    /// These; empty = all.
+    pub ids: Vec<Hash16>,
+    /// Only those listed after this id (paging).
+    pub after: Option<Hash16>,
+    /// At most this many; 0 = all.
+    pub limit: i64,
+}
+
+/// A dead letter that is to be tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Redrive {
+    /// Which.
+    pub letter: Hash16,
+    /// The inbox key of its message, if it has one: forgotten, so that the message is new again.
+    pub message: Option<Hash16>,
+}
+
+/// May a definition take new triggers?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Enabled {
+    /// It may, if it is the highest version.
+    Yes,
+    /// It may not; what runs goes on.
+    No,
+}
+
+/// From where [`Store::journal`] reads on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct JournalFrom {
+    /// The place that the page before gave; `None`: from the oldest row that is kept.
+    pub place: Option<String>,
+    /// Only rows that were committed at this time or later.
+    pub since_us: Option<i64>,
+    /// About how many rows; what one transaction wrote comes whole.
+    pub limit: i64,
+}
+
+/// A page of the whole journal.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct JournalPage {
+    /// Transitions, in an order that keeps each instance's revisions ascending.
+    pub rows: Vec<JournalRow>,
+    /// Where to go on. Also of an empty page: a row that commits late is not skipped.
+    pub place: String,
+    /// More rows are waiting behind this page.
+    pub full: bool,
+}
+
+/// How much there is of everything, for metrics.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Census {
+    /// The database's clock.
+    pub now_us: i64,
+    /// Instances by the phase's number.
+    pub instances: Vec<(i16, i64)>,
+    /// Of these, set aside.
+    pub aside: i64,
+    /// Early events that nobody has heard yet.
+    pub parked: i64,
+    /// Dead letters by their code.
+    pub letters: Vec<(String, i64)>,
+    /// Mail that waits.
+    pub mail: i64,
+    /// Effects in flight, or waiting for a driver.
+    pub effects: i64,
+    /// Timers that are due and have not fired.
+    pub timers_due: i64,
+    /// When the oldest row was committed that a relay has still to publish.
+    pub unpublished_since_us: Option<i64>,
+    /// Streams that are set aside (D13).
+    pub quarantined: i64,
+    /// Workers that are alive.
+    pub workers: i64,
 }
 
 /// The state of the schema, for `migrate --check` and for a worker's start.
@@ -398,11 +501,21 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// The streams that are set aside, each with the first revision that was not published and the reason.
     async fn quarantined(&self) -> Result<Vec<(InstanceId, i32, String)>, StoreError>;
 
+    /// Lets definitions take new triggers, or no longer, and raises the catalogue's version.
+    async fn enable(&self, definitions: &[DefinitionNumber], enabled: Enabled) -> Result<(), StoreError>;
+
+    /// The definitions that may not take new triggers. Read it after [`Store::definitions`]: it is then at least as new.
+    async fn disabled(&self) -> Result<Vec<DefinitionNumber>, StoreError>;
+
+    /// Gives dead letters to the workers again, in one transaction: their messages are forgotten by the inbox, and a journal
+    /// row of revision [`crate::rows::REDRIVE_ROW`] tells the relay to publish each. Returns how many letters there were.
+    async fn redrive(&self, letters: &[Redrive]) -> Result<u64, StoreError>;
+
     /// Dead letters by id.
     async fn dead_letters(&self, ids: &[Hash16]) -> Result<Vec<DeadLetter>, StoreError>;
 
-    /// The newest dead letters, at most `limit` (0 = all).
-    async fn list_dead_letters(&self, limit: i64) -> Result<Vec<DeadLetter>, StoreError>;
+    /// Dead letters, newest first.
+    async fn list_dead_letters(&self, filter: &LetterFilter) -> Result<Vec<DeadLetter>, StoreError>;
 
     /// Instances, newest first.
     async fn list_instances(&self, filter: &InstanceFilter) -> Result<Vec<InstanceSummary>, StoreError>;
@@ -426,6 +539,26 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// The newest parked events of a type, at most `limit`, as meetings of nobody: for `instances why`.
     async fn parked_of_type(&self, event_type: &str, limit: i64) -> Result<Vec<NewParked>, StoreError>;
+
+    /// Early events that nobody has heard, newest first.
+    async fn parked(&self, filter: &ParkedFilter) -> Result<Vec<ParkedRow>, StoreError>;
+
+    /// The journal of all shards, for people who follow it. Holds no cursor and moves none.
+    async fn journal(&self, from: &JournalFrom) -> Result<JournalPage, StoreError>;
+
+    /// Marks what is about to be tried by itself because it may have killed a worker (D8): a message, an instance. Durable
+    /// before it returns. Gives, in the order of the ids, how often each has been tried now, this time included.
+    async fn suspect(&self, ids: &[Hash16]) -> Result<Vec<i32>, StoreError>;
+
+    /// Takes the marks off: what was tried has not killed.
+    async fn clear(&self, ids: &[Hash16]) -> Result<(), StoreError>;
+
+    /// Sets an instance aside with a reason, or releases it. It keeps its phase and its rows; whoever loads it sees the
+    /// reason and leaves it alone. `false`: there is no such instance, or, released, it was not set aside.
+    async fn set_aside(&self, instance: InstanceId, reason: Option<&str>) -> Result<bool, StoreError>;
+
+    /// Counts everything. Reads through whole tables: for metrics every now and then, not for the hot path.
+    async fn census(&self) -> Result<Census, StoreError>;
 
     /// How many statements and round trips this store has made since it was opened.
     fn counters(&self) -> Counters;

@@ -176,6 +176,15 @@ pub struct NewParked {
     pub event: Bytes,
 }
 
+/// A parked event as lists show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParkedRow {
+    /// The event.
+    pub parked: NewParked,
+    /// Since when.
+    pub parked_us: i64,
+}
+
 /// A parked event that a bookmark waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Meeting {
@@ -212,6 +221,8 @@ pub struct DeadLetter {
     pub body: Bytes,
     /// When it was written; set by the store.
     pub at_us: i64,
+    /// When it was last given to the workers again; set by the store.
+    pub redriven_us: Option<i64>,
 }
 
 /// Something to publish that is no transition of an instance: a journal row of its own.
@@ -277,6 +288,8 @@ pub struct DefinitionRow {
     pub bundle: Bytes,
     /// When it was deployed; set by the store.
     pub deployed_us: i64,
+    /// Whether it may take new triggers; set by the store.
+    pub enabled: bool,
 }
 
 /// What `instances list` knows of an instance without reading its snapshot.

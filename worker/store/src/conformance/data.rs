@@ -117,6 +117,7 @@ fn definition(name: &str, version: &str, text: &'static str) -> DefinitionRow {
         source: Bytes::from_static(text.as_bytes()),
         bundle: Bytes::from(format!("bundle of {text}")),
         deployed_us: 0,
+        enabled: true,
     }
 }
 

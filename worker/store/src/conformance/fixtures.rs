@@ -128,6 +128,7 @@ pub fn letter(name: &str) -> DeadLetter {
         headers: Bytes::from_static(b"[]"),
         body: Bytes::from(format!("body of {name}")),
         at_us: 0,
+        redriven_us: None,
     }
 }
 

@@ -3,7 +3,7 @@
 use flagstop_schemas::InstanceId;
 
 use super::fixtures::*;
-use crate::port::{Group, InstanceFilter};
+use crate::port::{Group, InstanceFilter, LetterFilter};
 use crate::rows::{InstanceSummary, Parent};
 
 async fn list(store: &Shared, filter: InstanceFilter) -> Vec<InstanceSummary> {
@@ -42,7 +42,7 @@ pub async fn lists_show_the_newest_first_in_pages(store: Shared) {
 
     let some = list(&store, InstanceFilter { statuses: vec![1, 3], ..InstanceFilter::default() }).await;
     assert_eq!(ids(&some), all.iter().filter(|row| [1, 3].contains(&row.status)).map(|row| row.id).collect::<Vec<_>>());
-    let filter = InstanceFilter { statuses: vec![3], limit: 2, after: None };
+    let filter = InstanceFilter { statuses: vec![3], limit: 2, ..InstanceFilter::default() };
     assert_eq!(list(&store, filter).await.len(), 2);
 }
 
@@ -102,7 +102,8 @@ pub async fn dead_letters_are_listed_newest_first(store: Shared) {
     let reasons = |limit| {
         let store = store.clone();
         async move {
-            let letters = store.list_dead_letters(limit).await.expect("the store lists letters");
+            let filter = LetterFilter { limit, ..LetterFilter::default() };
+            let letters = store.list_dead_letters(&filter).await.expect("the store lists letters");
             letters.into_iter().map(|letter| letter.origin + ": " + &letter.reason).collect::<Vec<_>>()
         }
     };

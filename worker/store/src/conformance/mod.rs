@@ -18,6 +18,7 @@ pub mod fixtures;
 pub mod leases;
 pub mod lists;
 pub mod mailbox;
+pub mod operators;
 pub mod relay;
 pub mod retention;
 pub mod wakeups;
@@ -96,6 +97,17 @@ macro_rules! conformance {
                 d13_the_cursor_passes_rows_that_are_set_aside,
                 a_dead_letter_is_written_and_published_once,
                 a_note_is_written_with_its_group_or_not_at_all,
+            }
+            operators {
+                instances_are_found_by_definition_key_age_and_error,
+                d8_an_instance_that_is_set_aside_says_why_until_it_is_released,
+                d8_tries_are_counted_until_the_mark_is_taken_off,
+                a_redriven_letters_message_is_new_again,
+                dead_letters_are_found_by_code_in_pages,
+                unheard_events_are_listed_newest_first,
+                the_journal_is_followed_without_a_gap,
+                definitions_are_disabled_and_enabled_again,
+                everything_is_counted,
             }
             retention {
                 what_is_not_over_stays,

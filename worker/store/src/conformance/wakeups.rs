@@ -247,7 +247,7 @@ pub async fn expired_events_become_dead_letters_once(store: Shared) {
     assert_eq!(expire(2).await, 2, "at most the limit");
     assert_eq!(expire(100).await, 1);
     assert_eq!(expire(100).await, 0);
-    let letters = store.list_dead_letters(0).await.expect("the store lists letters");
+    let letters = store.list_dead_letters(&Default::default()).await.expect("the store lists letters");
     let mut bodies: Vec<_> = letters.iter().map(|letter| letter.body.clone()).collect();
     bodies.sort_unstable();
     assert_eq!(bodies, ["event e1", "event e2", "event e3"]);
@@ -280,7 +280,7 @@ pub async fn what_others_report_expires_only_when_they_claim_it(store: Shared) {
     assert_eq!(commit_one(&store, claims.clone()).await, Verdict::Applied);
     assert_eq!(commit_one(&store, claims).await, Verdict::Gone);
     assert_eq!(expired(10).await.len(), 1);
-    assert_eq!(store.list_dead_letters(0).await.expect("the store lists letters").len(), 2);
+    assert_eq!(store.list_dead_letters(&Default::default()).await.expect("the store lists letters").len(), 2);
 }
 
 /// Promise 5 reports an event that matched nothing. One that had a target under another key, when it came or when one of
@@ -308,7 +308,7 @@ pub async fn promise_5_an_event_that_somebody_heard_expires_without_a_letter(sto
     };
     assert_eq!(expire(2).await, 2, "those without a letter take up none of the limit");
     assert_eq!(expire(2).await, 1);
-    let letters = store.list_dead_letters(0).await.expect("the store lists letters");
+    let letters = store.list_dead_letters(&Default::default()).await.expect("the store lists letters");
     let mut bodies: Vec<_> = letters.iter().map(|letter| letter.body.clone()).collect();
     bodies.sort_unstable();
     assert_eq!(bodies, ["event u1", "event u2", "event u3"]);

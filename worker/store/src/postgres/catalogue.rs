@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, Row as _};
 use super::PostgresStore;
 use super::connections::Lent;
 use super::load::bytes;
-use crate::port::StoreError;
+use crate::port::{Enabled, StoreError};
 use crate::rows::{DefinitionNumber, DefinitionRow};
 
 /// Deployments go one by one, so that numbers become visible in their order.
@@ -21,8 +21,15 @@ const ADD: &str = "insert into definitions (namespace, name, version, content, s
 
 const RAISE: &str = "update meta set value = value + 1 where name = 'catalogue'";
 
-const LIST: &str = "select c.value, d.number, d.namespace, d.name, d.version, d.content, d.source, d.bundle, d.at_us \
+const LIST: &str = "select c.value, d.number, d.namespace, d.name, d.version, d.content, d.source, d.bundle, d.at_us, d.enabled \
                     from meta c left join definitions d on d.number > $1 where c.name = 'catalogue' order by d.number";
+
+// One statement: the catalogue's version moves only if a definition does.
+const ENABLE: &str = "
+with moved as (update definitions set enabled = $2 where number = any($1) and enabled <> $2 returning number)
+update meta set value = value + 1 where name = 'catalogue' and exists (select from moved)";
+
+const DISABLED: &str = "select number from definitions where not enabled order by number";
 
 /// What became of one definition.
 enum Deployed {
@@ -84,6 +91,20 @@ pub(super) async fn definitions(
     Ok((version, found))
 }
 
+pub(super) async fn enable(
+    store: &PostgresStore,
+    definitions: &[DefinitionNumber],
+    enabled: Enabled,
+) -> Result<(), sqlx::Error> {
+    let statement = sqlx::query(ENABLE).bind(definitions.to_vec()).bind(enabled == Enabled::Yes);
+    store.connections.fetch(statement).await?;
+    Ok(())
+}
+
+pub(super) async fn disabled(store: &PostgresStore) -> Result<Vec<DefinitionNumber>, sqlx::Error> {
+    store.connections.fetch(sqlx::query(DISABLED)).await?.iter().map(|row| row.try_get(0)).collect()
+}
+
 fn definition(row: &PgRow) -> Result<Option<DefinitionRow>, sqlx::Error> {
     let Some(number) = row.try_get(1)? else { return Ok(None) };
     Ok(Some(DefinitionRow {
@@ -95,5 +116,6 @@ fn definition(row: &PgRow) -> Result<Option<DefinitionRow>, sqlx::Error> {
         source: bytes(row, 6)?,
         bundle: bytes(row, 7)?,
         deployed_us: row.try_get(8)?,
+        enabled: row.try_get(9)?,
     }))
 }

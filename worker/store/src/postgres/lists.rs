@@ -8,12 +8,15 @@ use uuid::Uuid;
 use super::PostgresStore;
 use super::load::bytes;
 use super::relay::journal_row;
-use crate::port::InstanceFilter;
-use crate::rows::{DeadLetter, InstanceSummary, JournalRow, LargeValue, NewParked, SHARDS};
+use crate::port::{InstanceFilter, LetterFilter, ParkedFilter};
+use crate::rows::{DeadLetter, InstanceSummary, JournalRow, LargeValue, NewParked, ParkedRow, SHARDS};
 
 macro_rules! select_letters {
     ($rest:literal) => {
-        concat!("select id, code, reason, origin, content_type, headers, body, at_us from dead_letters ", $rest)
+        concat!(
+            "select id, code, reason, origin, content_type, headers, body, at_us, redriven_us from dead_letters ",
+            $rest
+        )
     };
 }
 
@@ -33,6 +36,11 @@ const INSTANCES: &str = select_instances!(
        and created_us <= case when $2::uuid is null then 9223372036854775807
                               else (select created_us from instances where id = $2) end
        and ($2::uuid is null or created_us < (select created_us from instances where id = $2) or id > $2)
+       and (cardinality($4::int4[]) = 0 or definition = any($4))
+       and ($5::text is null or business_key = $5)
+       and ($6::text is null or strpos(lower(concat_ws(' ', error, aside)), lower($6)) > 0)
+       and ($7::int8 is null or created_us < $7) and ($8::int8 is null or updated_us < $8)
+       and (not $9::bool or aside is not null)
      order by created_us desc, id limit $3"
 );
 
@@ -79,9 +87,19 @@ pub(super) async fn letters(store: &PostgresStore, ids: &[Hash16]) -> Result<Vec
     store.connections.fetch(sqlx::query(text).bind(ids)).await?.iter().map(letter).collect()
 }
 
-pub(super) async fn newest_letters(store: &PostgresStore, limit: i64) -> Result<Vec<DeadLetter>, sqlx::Error> {
-    let text = select_letters!("order by at_us desc, id limit $1");
-    store.connections.fetch(sqlx::query(text).bind(or_all(limit))).await?.iter().map(letter).collect()
+pub(super) async fn newest_letters(
+    store: &PostgresStore,
+    filter: &LetterFilter,
+) -> Result<Vec<DeadLetter>, sqlx::Error> {
+    let text = select_letters!(
+        "where ($1::text is null or code = $1)
+           and at_us <= case when $2::uuid is null then 9223372036854775807
+                             else (select at_us from dead_letters where id = $2) end
+           and ($2::uuid is null or at_us < (select at_us from dead_letters where id = $2) or id > $2)
+         order by at_us desc, id limit $3"
+    );
+    let statement = sqlx::query(text).bind(filter.code.clone()).bind(filter.after.map(|id| id.0));
+    store.connections.fetch(statement.bind(or_all(filter.limit))).await?.iter().map(letter).collect()
 }
 
 pub(super) async fn instances(
@@ -89,7 +107,10 @@ pub(super) async fn instances(
     filter: &InstanceFilter,
 ) -> Result<Vec<InstanceSummary>, sqlx::Error> {
     let statement = sqlx::query(INSTANCES).bind(filter.statuses.clone()).bind(filter.after.map(|id| id.0));
-    store.connections.fetch(statement.bind(or_all(filter.limit))).await?.iter().map(summary).collect()
+    let statement = statement.bind(or_all(filter.limit)).bind(filter.definitions.clone());
+    let statement = statement.bind(filter.business_key.clone()).bind(filter.error.clone());
+    let statement = statement.bind(filter.created_before_us).bind(filter.updated_before_us).bind(filter.aside);
+    store.connections.fetch(statement).await?.iter().map(summary).collect()
 }
 
 pub(super) async fn instance(store: &PostgresStore, id: InstanceId) -> Result<Option<InstanceSummary>, sqlx::Error> {
@@ -142,6 +163,22 @@ pub(super) async fn expire(
     }
 }
 
+// For people: what is parked is looked through when no ids are given.
+const UNHEARD: &str = "
+select id, key, message, matched, expires_us, event_type, event, at_us from parked
+where not matched and ($1::text is null or event_type = $1) and (cardinality($2::uuid[]) = 0 or id = any($2))
+  and at_us <= case when $3::uuid is null then 9223372036854775807 else (select at_us from parked where id = $3) end
+  and ($3::uuid is null or at_us < (select at_us from parked where id = $3) or id > $3)
+order by at_us desc, id limit $4";
+
+pub(super) async fn parked_events(store: &PostgresStore, filter: &ParkedFilter) -> Result<Vec<ParkedRow>, sqlx::Error> {
+    let ids: Vec<Uuid> = filter.ids.iter().map(|id| id.0).collect();
+    let statement = sqlx::query(UNHEARD).bind(filter.event_type.clone()).bind(ids);
+    let statement = statement.bind(filter.after.map(|id| id.0)).bind(or_all(filter.limit));
+    let rows = store.connections.fetch(statement).await?;
+    rows.iter().map(|row| Ok(ParkedRow { parked: parked(row)?, parked_us: row.try_get(7)? })).collect()
+}
+
 /// Postgres takes null for no limit.
 fn or_all(limit: i64) -> Option<i64> {
     (limit != 0).then_some(limit)
@@ -157,6 +194,7 @@ fn letter(row: &PgRow) -> Result<DeadLetter, sqlx::Error> {
         headers: bytes(row, 5)?,
         body: bytes(row, 6)?,
         at_us: row.try_get(7)?,
+        redriven_us: row.try_get(8)?,
     })
 }
 

@@ -8,6 +8,7 @@ mod catalogue;
 mod commit;
 mod connections;
 mod errors;
+mod follow;
 mod leases;
 mod lists;
 mod load;
@@ -17,6 +18,7 @@ mod retire;
 mod rows;
 mod schema;
 mod statement;
+mod suspects;
 
 use async_trait::async_trait;
 use flagstop_schemas::{Hash16, InstanceId};
@@ -24,12 +26,13 @@ use flagstop_schemas::{Hash16, InstanceId};
 use self::connections::Connections;
 use crate::config::StoreConfig;
 use crate::port::{
-    Batch, Beat, Counters, Cursor, DueTimer, InstanceFilter, Keep, LoadRequest, Loaded, LookRequest, Page, RetirePlace,
-    Retired, SchemaState, Store, StoreError, Verdict,
+    Batch, Beat, Census, Counters, Cursor, DueTimer, Enabled, InstanceFilter, JournalFrom, JournalPage, Keep,
+    LetterFilter, LoadRequest, Loaded, LookRequest, Page, ParkedFilter, Redrive, RetirePlace, Retired, SchemaState,
+    Store, StoreError, Verdict,
 };
 use crate::rows::{
     DeadLetter, DefinitionNumber, DefinitionRow, EffectLease, InstanceSummary, JournalRow, LargeValue, Meeting,
-    NewParked, ScheduleRow, WorkerId,
+    NewParked, ParkedRow, ScheduleRow, WorkerId,
 };
 
 /// A store in Postgres.
@@ -148,12 +151,24 @@ impl Store for PostgresStore {
         self.tell(relay::quarantined(self).await)
     }
 
+    async fn enable(&self, definitions: &[DefinitionNumber], enabled: Enabled) -> Result<(), StoreError> {
+        self.tell(catalogue::enable(self, definitions, enabled).await)
+    }
+
+    async fn disabled(&self) -> Result<Vec<DefinitionNumber>, StoreError> {
+        self.tell(catalogue::disabled(self).await)
+    }
+
+    async fn redrive(&self, letters: &[Redrive]) -> Result<u64, StoreError> {
+        self.tell(follow::redrive(self, letters).await)
+    }
+
     async fn dead_letters(&self, ids: &[Hash16]) -> Result<Vec<DeadLetter>, StoreError> {
         self.tell(lists::letters(self, ids).await)
     }
 
-    async fn list_dead_letters(&self, limit: i64) -> Result<Vec<DeadLetter>, StoreError> {
-        self.tell(lists::newest_letters(self, limit).await)
+    async fn list_dead_letters(&self, filter: &LetterFilter) -> Result<Vec<DeadLetter>, StoreError> {
+        self.tell(lists::newest_letters(self, filter).await)
     }
 
     async fn list_instances(&self, filter: &InstanceFilter) -> Result<Vec<InstanceSummary>, StoreError> {
@@ -178,6 +193,30 @@ impl Store for PostgresStore {
 
     async fn parked_of_type(&self, event_type: &str, limit: i64) -> Result<Vec<NewParked>, StoreError> {
         self.tell(lists::parked_of_type(self, event_type, limit).await)
+    }
+
+    async fn parked(&self, filter: &ParkedFilter) -> Result<Vec<ParkedRow>, StoreError> {
+        self.tell(lists::parked_events(self, filter).await)
+    }
+
+    async fn journal(&self, from: &JournalFrom) -> Result<JournalPage, StoreError> {
+        self.tell(follow::journal(self, from).await)
+    }
+
+    async fn suspect(&self, ids: &[Hash16]) -> Result<Vec<i32>, StoreError> {
+        self.tell(suspects::suspect(self, ids).await)
+    }
+
+    async fn clear(&self, ids: &[Hash16]) -> Result<(), StoreError> {
+        self.tell(suspects::clear(self, ids).await)
+    }
+
+    async fn set_aside(&self, instance: InstanceId, reason: Option<&str>) -> Result<bool, StoreError> {
+        self.tell(suspects::set_aside(self, instance, reason).await)
+    }
+
+    async fn census(&self) -> Result<Census, StoreError> {
+        self.tell(follow::census(self).await)
     }
 
     fn counters(&self) -> Counters {

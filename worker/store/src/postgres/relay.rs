@@ -59,13 +59,13 @@ const LIST: &str = "select instance, revision, reason from quarantine order by a
 /// Transaction ids below `next`, without those that are `pending`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Place {
-    next: u64,
-    pending: Vec<u64>,
+    pub(super) next: u64,
+    pub(super) pending: Vec<u64>,
 }
 
 /// Which transactions a statement could see.
 #[derive(Debug, Clone)]
-struct Snapshot {
+pub(super) struct Snapshot {
     /// The first id that was not given yet.
     end: u64,
     /// Those below it that were open.
@@ -141,7 +141,7 @@ impl Draft {
 
 impl Place {
     /// The place behind a page that ends with the transaction `last`, or with the snapshot itself when nothing was left out.
-    fn after(&self, last: Option<u64>, snapshot: &Snapshot) -> Self {
+    pub(super) fn after(&self, last: Option<u64>, snapshot: &Snapshot) -> Self {
         let Some(last) = last else { return Self { next: snapshot.end, pending: snapshot.open.clone() } };
         let open = snapshot.open.iter().copied().filter(|xid| *xid <= last);
         let unread = self.pending.iter().copied().filter(|xid| *xid > last);
@@ -157,7 +157,7 @@ impl std::fmt::Display for Place {
 
 impl Snapshot {
     /// Reads Postgres' `xmin:xmax:open,…`.
-    fn parse(text: &str) -> Result<Self, sqlx::Error> {
+    pub(super) fn parse(text: &str) -> Result<Self, sqlx::Error> {
         let mut parts = text.split(':').skip(1);
         let (end, open) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
         Ok(Self { end: number(end)?, open: list(open)? })
@@ -168,11 +168,11 @@ fn joined(xids: &[u64]) -> String {
     xids.iter().map(u64::to_string).collect::<Vec<_>>().join(",")
 }
 
-fn number(text: &str) -> Result<u64, sqlx::Error> {
+pub(super) fn number(text: &str) -> Result<u64, sqlx::Error> {
     text.parse().map_err(|_| sqlx::Error::Decode(format!("{text:?} is no transaction id of Postgres").into()))
 }
 
-fn list(text: &str) -> Result<Vec<u64>, sqlx::Error> {
+pub(super) fn list(text: &str) -> Result<Vec<u64>, sqlx::Error> {
     let text = text.trim_matches(['{', '}']);
     text.split(',').filter(|xid| !xid.is_empty()).map(number).collect()
 }

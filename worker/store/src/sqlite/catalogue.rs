@@ -6,8 +6,8 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use super::connection::Command;
-use super::{BEGIN, SqliteStore};
-use crate::port::StoreError;
+use super::{BEGIN, SqliteStore, encode};
+use crate::port::{Enabled, StoreError};
 use crate::rows::{DefinitionNumber, DefinitionRow};
 
 const FIND: &str = "SELECT number, content, at_us FROM definitions WHERE namespace = $1 AND name = $2 AND version = $3";
@@ -17,8 +17,13 @@ const ADD: &str = "INSERT INTO definitions (namespace, name, version, content, s
 
 const RAISE: &str = "UPDATE meta SET value = value + 1 WHERE name = 'catalogue'";
 
-const LIST: &str = "SELECT c.value, d.number, d.namespace, d.name, d.version, d.content, d.source, d.bundle, d.at_us \
+const LIST: &str = "SELECT c.value, d.number, d.namespace, d.name, d.version, d.content, d.source, d.bundle, d.at_us, d.enabled \
                     FROM meta c LEFT JOIN definitions d ON d.number > $1 WHERE c.name = 'catalogue' ORDER BY d.number";
+
+const ENABLE: &str = "
+UPDATE definitions SET enabled = $2 WHERE number IN (SELECT value FROM json_each($1)) AND enabled <> $2 RETURNING 1";
+
+const DISABLED: &str = "SELECT number FROM definitions WHERE NOT enabled ORDER BY number";
 
 pub(super) async fn deploy(
     store: &SqliteStore,
@@ -69,6 +74,25 @@ pub(super) async fn definitions(
     Ok((version, found))
 }
 
+pub(super) async fn enable(
+    store: &SqliteStore,
+    definitions: &[DefinitionNumber],
+    enabled: Enabled,
+) -> Result<(), sqlx::Error> {
+    let (mut writing, _) = store.connections.write(Command::fixed(BEGIN, 1)).await?;
+    let numbers = encode::ints(definitions.iter().copied());
+    let moved = writing.run(Command::fixed(ENABLE, 1).bind(numbers).bind(enabled == Enabled::Yes)).await?;
+    if !moved.is_empty() {
+        writing.run(Command::fixed(RAISE, 1)).await?;
+    }
+    writing.finish(Command::fixed("COMMIT", 1)).await?;
+    Ok(())
+}
+
+pub(super) async fn disabled(store: &SqliteStore) -> Result<Vec<DefinitionNumber>, sqlx::Error> {
+    store.connections.read(Command::fixed(DISABLED, 1)).await?.iter().map(|row| row.try_get(0)).collect()
+}
+
 fn definition(row: &SqliteRow) -> Result<Option<DefinitionRow>, sqlx::Error> {
     let Some(number) = row.try_get(1)? else { return Ok(None) };
     Ok(Some(DefinitionRow {
@@ -80,6 +104,7 @@ fn definition(row: &SqliteRow) -> Result<Option<DefinitionRow>, sqlx::Error> {
         source: Bytes::from(row.try_get::<Vec<u8>, _>(6)?),
         bundle: Bytes::from(row.try_get::<Vec<u8>, _>(7)?),
         deployed_us: row.try_get(8)?,
+        enabled: row.try_get(9)?,
     }))
 }
 

@@ -9,12 +9,15 @@ use super::connection::Command;
 use super::load::bytes;
 use super::relay::journal_row;
 use super::{SqliteStore, commit, encode};
-use crate::port::{Batch, Group, InstanceFilter, Verdict};
-use crate::rows::{DeadLetter, InstanceSummary, JournalRow, LargeValue, NewParked};
+use crate::port::{Batch, Group, InstanceFilter, LetterFilter, ParkedFilter, Verdict};
+use crate::rows::{DeadLetter, InstanceSummary, JournalRow, LargeValue, NewParked, ParkedRow};
 
 macro_rules! select_letters {
     ($rest:literal) => {
-        concat!("SELECT id, code, reason, origin, content_type, headers, body, at_us FROM dead_letters ", $rest)
+        concat!(
+            "SELECT id, code, reason, origin, content_type, headers, body, at_us, redriven_us FROM dead_letters ",
+            $rest
+        )
     };
 }
 
@@ -40,6 +43,11 @@ const INSTANCES: &str = select_instances!(
        AND created_us <= CASE WHEN $2 IS NULL THEN 9223372036854775807
                               ELSE (SELECT created_us FROM instances WHERE id = $2) END
        AND ($2 IS NULL OR created_us < (SELECT created_us FROM instances WHERE id = $2) OR id > $2)
+       AND (json_array_length($4) = 0 OR definition IN (SELECT value FROM json_each($4)))
+       AND ($5 IS NULL OR business_key = $5)
+       AND ($6 IS NULL OR instr(lower(coalesce(error, '') || ' ' || coalesce(aside, '')), lower($6)) > 0)
+       AND ($7 IS NULL OR created_us < $7) AND ($8 IS NULL OR updated_us < $8)
+       AND (NOT $9 OR aside IS NOT NULL)
      ORDER BY created_us DESC, id LIMIT $3"
 );
 
@@ -58,8 +66,14 @@ pub(super) async fn letters(store: &SqliteStore, ids: &[Hash16]) -> Result<Vec<D
     store.connections.read(command).await?.iter().map(letter).collect()
 }
 
-pub(super) async fn newest_letters(store: &SqliteStore, limit: i64) -> Result<Vec<DeadLetter>, sqlx::Error> {
-    let command = Command::fixed(select_letters!("ORDER BY rowid DESC LIMIT $1"), 1).bind(or_all(limit));
+pub(super) async fn newest_letters(store: &SqliteStore, filter: &LetterFilter) -> Result<Vec<DeadLetter>, sqlx::Error> {
+    let text = select_letters!(
+        "WHERE ($1 IS NULL OR code = $1)
+           AND ($2 IS NULL OR rowid < (SELECT rowid FROM dead_letters WHERE id = $2))
+         ORDER BY rowid DESC LIMIT $3"
+    );
+    let command = Command::fixed(text, 1).bind(filter.code.clone()).bind(filter.after.map(|id| id.0));
+    let command = command.bind(or_all(filter.limit));
     store.connections.read(command).await?.iter().map(letter).collect()
 }
 
@@ -70,7 +84,13 @@ pub(super) async fn instances(
     let command = Command::fixed(INSTANCES, 1)
         .bind(encode::ints(filter.statuses.iter().copied()))
         .bind(filter.after.map(|id| id.0))
-        .bind(or_all(filter.limit));
+        .bind(or_all(filter.limit))
+        .bind(encode::ints(filter.definitions.iter().copied()))
+        .bind(filter.business_key.clone())
+        .bind(filter.error.clone())
+        .bind(filter.created_before_us)
+        .bind(filter.updated_before_us)
+        .bind(filter.aside);
     store.connections.read(command).await?.iter().map(summary).collect()
 }
 
@@ -150,6 +170,7 @@ async fn expire_some(
             headers: Bytes::from_static(b"[]"),
             body: parked.event,
             at_us: 0,
+            redriven_us: None,
         });
         batch.groups.push(Group { claims: vec![parked.id], dead: letter.into_iter().collect(), ..Group::default() });
     }
@@ -157,6 +178,21 @@ async fn expire_some(
     let applied = batch.groups.iter().zip(&verdicts).filter(|(_, verdict)| **verdict == Verdict::Applied);
     let written = applied.map(|(group, _)| group.dead.len() as i64).sum();
     Ok((batch.groups.len() as i64, written))
+}
+
+pub(super) async fn parked_events(store: &SqliteStore, filter: &ParkedFilter) -> Result<Vec<ParkedRow>, sqlx::Error> {
+    let text = "SELECT id, key, message, event_type, expires_us, event, matched, at_us FROM parked
+                WHERE NOT matched AND ($1 IS NULL OR event_type = $1)
+                  AND (json_array_length($2) = 0 OR id IN (SELECT unhex(value) FROM json_each($2)))
+                  AND ($3 IS NULL OR rowid < (SELECT rowid FROM parked WHERE id = $3))
+                ORDER BY rowid DESC LIMIT $4";
+    let command = Command::fixed(text, 1)
+        .bind(filter.event_type.clone())
+        .bind(encode::ids(filter.ids.iter().map(|id| id.0)))
+        .bind(filter.after.map(|id| id.0))
+        .bind(or_all(filter.limit));
+    let rows = store.connections.read(command).await?;
+    rows.iter().map(|row| Ok(ParkedRow { parked: parked(row)?, parked_us: row.try_get(7)? })).collect()
 }
 
 /// SQLite takes a negative limit for none.
@@ -174,6 +210,7 @@ fn letter(row: &SqliteRow) -> Result<DeadLetter, sqlx::Error> {
         headers: bytes(row, 5)?,
         body: bytes(row, 6)?,
         at_us: row.try_get(7)?,
+        redriven_us: row.try_get(8)?,
     })
 }
 

@@ -165,7 +165,8 @@ async fn a_page_is_read_from_its_beginning_not_from_the_tables() {
         assert!(swept >= 30);
         let (mut after, mut listed) = (None, 0);
         loop {
-            let page = store.list_instances(&InstanceFilter { limit: 10, after, statuses: Vec::new() }).await.unwrap();
+            let page =
+                store.list_instances(&InstanceFilter { limit: 10, after, ..InstanceFilter::default() }).await.unwrap();
             listed += page.len();
             after = page.last().map(|row| row.id);
             if after.is_none() {

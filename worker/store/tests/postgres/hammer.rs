@@ -284,7 +284,7 @@ async fn batches_in_opposite_orders_settle_among_themselves() {
         }
     })
     .await;
-    assert_eq!(store.list_dead_letters(0).await.unwrap().len(), rounds * 25);
+    assert_eq!(store.list_dead_letters(&Default::default()).await.unwrap().len(), rounds * 25);
     store.beat(worker(1), LONG_US).await.unwrap();
     let rows = drain(&store, worker(1), 100).await;
     assert_eq!(rows.iter().filter(|row| row.revision == 0).count(), rounds * 25, "seed {seed}: letters");

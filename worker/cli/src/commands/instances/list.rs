@@ -39,6 +39,7 @@ impl List {
             statuses: self.status.iter().map(|name| phase(name)).collect::<Result<_, _>>()?,
             limit: i64::from(self.limit),
             after: self.after.map(InstanceId),
+            ..InstanceFilter::default()
         };
         if let Some(after) = filter.after
             && store.instance(after).await?.is_none()

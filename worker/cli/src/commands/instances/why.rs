@@ -87,8 +87,11 @@ fn past(status: &str) -> String {
 pub async fn why_all(store_url: &str, file: Option<&std::path::Path>) -> Result<Vec<String>, Failure> {
     let config = Config::load(&Flags { file, store: Some(store_url), ..Flags::default() })?;
     let store = node::open_current_store(&config).await?;
-    let filter =
-        InstanceFilter { limit: TOLD_MAX, statuses: vec![flagstop_engine::api::Phase::Waiting as i16], after: None };
+    let filter = InstanceFilter {
+        limit: TOLD_MAX,
+        statuses: vec![flagstop_engine::api::Phase::Waiting as i16],
+        ..InstanceFilter::default()
+    };
     let mut definitions = Definitions::load(&store).await?;
     let mut lines = Vec::new();
     for summary in store.list_instances(&filter).await? {
