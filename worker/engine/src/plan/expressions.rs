@@ -201,7 +201,7 @@ impl Compiler<'_> {
         let wrong = match template.as_constant() {
             Some(constant) => duration::from_value(constant, self.limits.duration_days_max).err(),
             // What an expression gives is seen when it is evaluated; what stands beside it is known now.
-            None => node.as_map().and_then(|parts| wrong_part(parts)),
+            None => node.as_map().and_then(wrong_part),
         };
         if let Some(why) = wrong {
             self.error("FS-DURATION", node, why.to_string(), "write `PT1H30M` or `{ hours: 1, minutes: 30 }`");

@@ -23,13 +23,17 @@ const IN_PIECES: u64 = u64::MAX;
 pub(crate) struct Grown {
     /// All of them. Shared, so that a copy of the instance in memory costs nothing.
     items: Arc<Vec<Value>>,
-    /// The older ones, as arrays.
-    pieces: Vec<Value>,
-    /// How many of the items are in pieces.
-    old: usize,
+    cut: Arc<Cut>,
     bytes: u64,
-    /// Of those that are in no piece.
-    newest_bytes: u64,
+}
+
+/// The older items.
+#[derive(Debug, Clone, Default)]
+struct Cut {
+    /// Arrays.
+    pieces: Vec<Value>,
+    count: usize,
+    bytes: u64,
 }
 
 /// The identities of events, the oldest first.
@@ -45,13 +49,12 @@ impl Grown {
     const PIECE_BYTES: u64 = 8 << 10;
 
     pub(crate) fn push(&mut self, item: Value) {
-        let bytes = value::size_bytes(&item) as u64;
-        self.bytes += bytes;
-        self.newest_bytes += bytes;
+        self.bytes += value::size_bytes(&item) as u64;
         Arc::make_mut(&mut self.items).push(item);
-        if self.newest_bytes >= Self::PIECE_BYTES {
-            self.pieces.push(self.items[self.old..].iter().cloned().collect());
-            (self.old, self.newest_bytes) = (self.items.len(), 0);
+        if self.bytes - self.cut.bytes >= Self::PIECE_BYTES {
+            let cut = Arc::make_mut(&mut self.cut);
+            cut.pieces.push(self.items[cut.count..].iter().cloned().collect());
+            (cut.count, cut.bytes) = (self.items.len(), self.bytes);
         }
     }
 
@@ -122,24 +125,23 @@ fn read_pieces(from: &mut Reader<'_>) -> Result<(Vec<Value>, usize), SnapshotErr
 
 impl Stored for Grown {
     fn write(&self, to: &mut Writer) {
-        write_pieces(self.pieces.iter(), to);
-        to.list(self.items[self.old..].iter());
+        write_pieces(self.cut.pieces.iter(), to);
+        to.list(self.items[self.cut.count..].iter());
     }
     fn read(from: &mut Reader<'_>) -> Result<Self, SnapshotError> {
-        let (pieces, count) = read_pieces(from)?;
+        let (pieces, newest) = read_pieces(from)?;
         let mut items = Vec::new();
         for piece in &pieces {
             let old = value::as_array(piece).ok_or_else(|| SnapshotError::corrupt("a piece of a list is none"))?;
             items.extend_from_slice(old);
         }
-        let old = items.len();
-        for _ in 0..count {
+        let size = |items: &[Value]| items.iter().map(|item| value::size_bytes(item) as u64).sum::<u64>();
+        let cut = Cut { pieces, count: items.len(), bytes: size(&items) };
+        for _ in 0..newest {
             items.push(Value::read(from)?);
         }
-        let size = |items: &[Value]| items.iter().map(|item| value::size_bytes(item) as u64).sum::<u64>();
-        let newest_bytes = size(&items[old..]);
-        let bytes = size(&items[..old]) + newest_bytes;
-        Ok(Self { items: Arc::new(items), pieces, old, bytes, newest_bytes })
+        let bytes = cut.bytes + size(&items[cut.count..]);
+        Ok(Self { items: Arc::new(items), cut: Arc::new(cut), bytes })
     }
 }
 

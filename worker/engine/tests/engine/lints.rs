@@ -128,7 +128,7 @@ fn a_task_that_some_way_leads_to_is_no_such_warning() {
         "{ a: { switch: [ { one: { when: .x, then: end } } ] } }".to_owned(),
         "{ a: { switch: [ { one: { when: .x, then: end } }, { other: { then: continue } } ] } }".to_owned(),
         format!("{{ a: {{ do: [ {{ i: {{ {set}, then: exit }} }} ] }} }}"),
-        format!("{{ a: {{ do: [] }} }}"),
+        "{ a: { do: [] } }".to_owned(),
         format!("{{ a: {{ for: {{ in: . }}, do: [ {{ i: {{ {raise} }} }} ] }} }}"),
         format!("{{ a: {{ try: [ {{ i: {{ {raise} }} }} ], catch: {{}} }} }}"),
         format!("{{ a: {{ try: [ {{ i: {{ {raise} }} }} ], catch: {{ do: [ {{ j: {{ {set} }} }} ] }} }} }}"),
