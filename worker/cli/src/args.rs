@@ -42,6 +42,14 @@ pub enum Command {
     Deploy(commands::deploy::Deploy),
     /// Publish CloudEvents to the bus, or to a `flagstop dev`
     Publish(commands::publish::Publish),
+    /// Look at deployed definitions, disable and enable them
+    Definitions(commands::definitions::Definitions),
+    /// Look at messages that could not be carried out, and try them again
+    DeadLetters(commands::dead_letters::DeadLetters),
+    /// Look at early events that are kept for a waiter
+    Parked(commands::parked::Parked),
+    /// Look at the events of the journal, or follow them
+    Events(commands::events::Events),
     /// Look at workflow instances
     Instances(commands::instances::Instances),
     /// Check definitions and show every mistake with its place and how to mend it

@@ -58,8 +58,8 @@ fn walk(at: PathBuf, parts: &[Component<'_>], levels_left: usize, found: &mut Ve
     }
 }
 
-/// `*` is any characters, `?` is one byte.
-fn fits(pattern: &[u8], text: &[u8]) -> bool {
+/// Whether a text fits a pattern: `*` is any characters, `?` is one byte.
+pub fn fits(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t, mut star) = (0, 0, None);
     while t < text.len() {
         match pattern.get(p) {

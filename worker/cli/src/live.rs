@@ -20,10 +20,15 @@ const DATA_CHARS_MAX: usize = 110;
 /// Width of the column for the business key, so that the lines of one run stand below each other.
 const KEY_WIDTH: usize = 8;
 
+/// `task.faulted`, of a status event's type.
+pub fn short_type(ty: &str) -> Option<&str> {
+    ty.strip_prefix(STATUS_PREFIX).and_then(|rest| rest.strip_suffix(".v1"))
+}
+
 /// One line: time, workflow and instance, business key, what happened, where, and the data in brief.
 pub fn line(event: &CloudEvent, paint: Paint) -> String {
     let time = paint.on(Style::Dim, clock(event));
-    match event.ty.strip_prefix(STATUS_PREFIX).and_then(|rest| rest.strip_suffix(".v1")) {
+    match short_type(&event.ty) {
         Some(what) => format!("{time}  {}", status(event, what, paint)),
         None => format!("{time}  {}", emitted(event, paint)),
     }

@@ -5,6 +5,7 @@
 mod args;
 mod commands;
 mod config;
+mod confirm;
 mod definitions;
 mod demo;
 mod events;
@@ -64,6 +65,10 @@ fn run(cli: Cli) -> Result<(), Failure> {
             Command::Migrate(command) => command.run(config).await,
             Command::Deploy(command) => command.run(config).await,
             Command::Publish(command) => command.run(config).await,
+            Command::Definitions(command) => command.run(config).await,
+            Command::DeadLetters(command) => command.run(config).await,
+            Command::Parked(command) => command.run(config).await,
+            Command::Events(command) => command.run(config).await,
             Command::Instances(command) => command.run(config).await,
             Command::Validate(command) => command.run(config).await,
             Command::Bench(command) => command.run(config).await,

@@ -1,6 +1,6 @@
 //! The deployed definitions, compiled, with an index from events to what they may start or resume.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, RwLock};
 
 use flagstop_engine::api::Reference;
@@ -50,7 +50,10 @@ pub(crate) struct Catalogue {
     pub(crate) whole: bool,
     last: DefinitionNumber,
     by_number: HashMap<DefinitionNumber, Arc<Deployed>>,
+    /// Of each name the highest version that takes new triggers.
     newest: HashMap<(String, String), Arc<Deployed>>,
+    /// Those that take no new triggers.
+    disabled: HashSet<DefinitionNumber>,
     /// Which newest versions an event may start: by constant type, and those without one.
     starts: HashMap<Option<String>, Vec<Arc<Deployed>>>,
     /// Which versions collect an event, newest or not: by constant type, and those without one.
@@ -67,6 +70,7 @@ impl Default for Catalogue {
             last: 0,
             by_number: HashMap::new(),
             newest: HashMap::new(),
+            disabled: HashSet::new(),
             starts: HashMap::new(),
             collects: HashMap::new(),
             waits: HashMap::new(),
@@ -79,7 +83,7 @@ impl Catalogue {
         self.by_number.get(&number)
     }
 
-    /// The version that takes new triggers: the highest, or the one that is asked for.
+    /// The version that takes new triggers: the highest that is enabled, or the one that is asked for.
     pub(crate) fn named(&self, namespace: &str, name: &str, version: Option<&str>) -> Option<&Arc<Deployed>> {
         match version {
             None => self.newest.get(&(namespace.to_owned(), name.to_owned())),
@@ -102,6 +106,11 @@ impl Catalogue {
     /// Newest versions that the clock starts.
     pub(crate) fn timed(&self) -> impl Iterator<Item = &Arc<Deployed>> {
         self.newest.values().filter(|deployed| !deployed.plan.schedule().timed().is_empty())
+    }
+
+    /// Whether a version takes no new triggers.
+    pub(crate) fn is_disabled(&self, number: DefinitionNumber) -> bool {
+        self.disabled.contains(&number)
     }
 
     fn is_newest(&self, deployed: &Deployed) -> bool {
@@ -150,13 +159,20 @@ impl Catalogue {
         &self.by_number[&number].plan.waits()[index]
     }
 
-    fn extended(&self, version: i64, rows: Vec<DefinitionRow>, limits: &Limits) -> Self {
+    fn extended(
+        &self,
+        version: i64,
+        rows: Vec<DefinitionRow>,
+        disabled: HashSet<DefinitionNumber>,
+        limits: &Limits,
+    ) -> Self {
         let mut next = Self {
             version,
             whole: self.whole,
             last: self.last,
             by_number: self.by_number.clone(),
-            newest: self.newest.clone(),
+            newest: HashMap::new(),
+            disabled,
             starts: HashMap::new(),
             collects: self.collects.clone(),
             waits: self.waits.clone(),
@@ -182,6 +198,7 @@ impl Catalogue {
                 }
             }
         }
+        next.newest = next.find_newest();
         for deployed in next.newest.values() {
             for filter in deployed.plan.triggers() {
                 next.starts.entry(filter.event_type().map(str::to_owned)).or_default().push(deployed.clone());
@@ -191,9 +208,6 @@ impl Catalogue {
     }
 
     fn add(&mut self, deployed: Arc<Deployed>) {
-        let reference = deployed.plan.reference();
-        let name = (reference.namespace.clone(), reference.name.clone());
-        let newer = self.newest.get(&name).is_none_or(|old| old.plan.reference().version < reference.version);
         let known: Vec<Hash16> =
             self.waits.values().flatten().map(|&(number, index)| self.filter(number, index).id()).collect();
         for (index, filter) in deployed.plan.waits().iter().enumerate() {
@@ -205,10 +219,21 @@ impl Catalogue {
         for filter in deployed.plan.schedule().sets().into_iter().flat_map(Sets::filters) {
             self.collects.entry(filter.event_type().map(str::to_owned)).or_default().push(deployed.clone());
         }
-        if newer {
-            self.newest.insert(name, deployed.clone());
-        }
         self.by_number.insert(deployed.number, deployed);
+    }
+}
+
+impl Catalogue {
+    fn find_newest(&self) -> HashMap<(String, String), Arc<Deployed>> {
+        let mut newest: HashMap<(String, String), Arc<Deployed>> = HashMap::new();
+        for deployed in self.by_number.values().filter(|deployed| !self.is_disabled(deployed.number)) {
+            let it = deployed.plan.reference();
+            let best = newest.entry((it.namespace.clone(), it.name.clone())).or_insert_with(|| deployed.clone());
+            if best.plan.reference().version < it.version {
+                *best = deployed.clone();
+            }
+        }
+        newest
     }
 }
 
@@ -237,8 +262,10 @@ impl Catalogues {
             return Ok(());
         }
         let (version, rows) = store.definitions(old.last).await?;
+        // Read after the version: at least as new.
+        let disabled = store.disabled().await?.into_iter().collect();
         let limits = limits.clone();
-        let next = tokio::task::spawn_blocking(move || old.extended(version, rows, &limits))
+        let next = tokio::task::spawn_blocking(move || old.extended(version, rows, disabled, &limits))
             .await
             .map_err(|e| StoreError::Failed(format!("compiling the definitions failed: {e}")))?;
         tracing::info!(version, definitions = next.by_number.len(), "catalogue refreshed");

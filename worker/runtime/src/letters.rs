@@ -16,8 +16,7 @@ pub(crate) fn letter(delivery: &Delivery, code: &str, reason: &str) -> DeadLette
     let headers: Vec<(&str, String)> =
         message.headers.iter().map(|(name, value)| (name.as_str(), BASE64.encode(value))).collect();
     // Not the origin either: AMQP's delivery tag changes with each delivery.
-    let own = |name: &str| BROKERS_OWN.iter().any(|prefix| name.starts_with(prefix));
-    let lasting: Vec<_> = headers.iter().filter(|(name, _)| !own(name)).collect();
+    let lasting: Vec<_> = headers.iter().filter(|(name, _)| !is_brokers_own(name)).collect();
     let id = Hash16::of("flagstop/letter", &[code.as_bytes(), &json(&lasting), &message.body]);
     let headers = json(&headers);
     let reason = reason.strip_prefix(code).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(reason);
@@ -34,6 +33,11 @@ pub(crate) fn letter(delivery: &Delivery, code: &str, reason: &str) -> DeadLette
         at_us: 0,
         redriven_us: None,
     }
+}
+
+/// Whether a header tells how often a broker has delivered the message, and not what it is.
+pub(crate) fn is_brokers_own(name: &str) -> bool {
+    BROKERS_OWN.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// The letter for what came from inside: a stored event or command, a letter of the mailbox.

@@ -12,12 +12,13 @@ use flagstop_bus::port::{Channel, Content, Outgoing, PublishError};
 use flagstop_schemas::{Answer, CloudEvent, Entry, Hash16, InstanceId, Validators, journal, render, routing_key};
 use flagstop_store::port::Cursor;
 use flagstop_store::port::StoreError;
-use flagstop_store::rows::{DeadLetter, JournalRow};
+use flagstop_store::rows::{DeadLetter, JournalRow, LETTER_ROW, REDRIVE_ROW};
 use tokio_util::sync::CancellationToken;
 
 use crate::counters::add;
 use crate::intake::Shared;
 use crate::letters;
+use crate::redrive;
 use crate::status::Published;
 
 /// Pause after a broker that did not confirm.
@@ -114,7 +115,10 @@ impl Relay {
 
     /// Turns journal rows into messages, in the rows' order.
     async fn parcels(&self, rows: Vec<JournalRow>) -> Result<Vec<Parcel>, StoreError> {
-        let is_letter = |row: &&JournalRow| row.revision == 0 && row.events.is_empty();
+        let is_letter = |row: &&JournalRow| match row.revision {
+            LETTER_ROW => row.events.is_empty(),
+            revision => revision == REDRIVE_ROW,
+        };
         let ids: Vec<Hash16> = rows.iter().filter(is_letter).map(|row| Hash16(row.instance.0)).collect();
         let mut letters: HashMap<Hash16, DeadLetter> = HashMap::new();
         if !ids.is_empty() {
@@ -123,9 +127,10 @@ impl Relay {
         }
         let parcel = |row: JournalRow| {
             let messages = match row.revision {
-                0 if row.events.is_empty() => {
+                LETTER_ROW if row.events.is_empty() => {
                     letters.get(&Hash16(row.instance.0)).map(letters::outgoing).into_iter().collect()
                 }
+                REDRIVE_ROW => letters.get(&Hash16(row.instance.0)).map(redrive::outgoing).into_iter().collect(),
                 _ => self.messages(&row),
             };
             Parcel { instance: row.instance, revision: row.revision, messages, refusals: 0, careful: false }

@@ -131,9 +131,9 @@ async fn fire(shared: &Shared, owned: &HashMap<Hash16, Owned>, shards: &[i16]) -
     let mut moved = Vec::new();
     for row in shared.store.due_schedules(shards, DUE_MAX).await? {
         let Some(Owned { deployed, timed }) = owned.get(&row.id) else {
-            // A newer version has no such schedule any more. What this build does not know is left alone.
-            if shared.catalogues.current().by_number(row.memory.definition).is_some() {
-                moved.push(write(row.id, Some(row.token), None));
+            // What this build does not know is left alone.
+            if let Some(deployed) = shared.catalogues.current().by_number(row.memory.definition) {
+                moved.push(write(row.id, Some(row.token), unowned(shared, deployed, &row)));
             }
             continue;
         };
@@ -152,6 +152,20 @@ async fn fire(shared: &Shared, owned: &HashMap<Hash16, Owned>, shards: &[i16]) -
         }
     }
     commit(shared, moved).await
+}
+
+/// The memory of a schedule that starts nothing now. A newer version has no such schedule any more: none. The version is
+/// disabled: its due times pass, so that none of them is made up for when it is enabled again; what starts at once then
+/// (`after`) needs no memory.
+fn unowned(shared: &Shared, deployed: &Arc<Deployed>, row: &ScheduleRow) -> Option<ScheduleMemory> {
+    if !shared.catalogues.current().is_disabled(deployed.number) {
+        return None;
+    }
+    let timed = deployed.plan.schedule().timed();
+    let mut of_version = (0..timed.len()).map(|timed| Owned { deployed: deployed.clone(), timed });
+    let owned = of_version.find(|owned| owned.row() == row.id)?;
+    let next_us = owned.rule().fired(row.memory.due_us?, shared.about_now_us()).next_us?;
+    Some(ScheduleMemory { due_us: Some(next_us), ..row.memory.clone() })
 }
 
 /// Each by itself: of one that another worker wrote first nothing is left to do.

@@ -291,7 +291,13 @@ fn waiting(instance: Instance, deployed: &Deployed, parent: Option<Parent>) -> I
 
 /// What lists show of a fault.
 fn error_text(problem: &flagstop_engine::Problem) -> String {
-    problem.shortened(ERROR_TEXT_BYTES_MAX).to_string().replace('\0', "\u{fffd}")
+    let problem = problem.shortened(ERROR_TEXT_BYTES_MAX);
+    // Where there is a title, the text lacks the type, by which errors are told apart.
+    let text = match &problem.title {
+        Some(_) => format!("{}: {problem}", problem.type_uri),
+        None => problem.to_string(),
+    };
+    text.replace('\0', "\u{fffd}")
 }
 
 fn header(instance: &Instance) -> Header {

@@ -151,7 +151,7 @@ pub struct Group {
     pub post: Vec<NewMail>,
     /// Events to keep for later. One that is already parked is left as it is.
     pub park: Vec<NewParked>,
-    /// Dead letters. One that is already there is left as it is and not published again.
+    /// Dead letters. One that is already there is left as it is and not published again; one that was redriven is there anew.
     pub dead: Vec<DeadLetter>,
     /// What is to be published without a transition of an instance.
     pub notes: Vec<Note>,

@@ -85,15 +85,10 @@ impl World {
         let limits = Limits::default();
         let plan = Plan::compile_with(text.as_bytes(), &bundle(documents), &limits)
             .unwrap_or_else(|diagnostics| panic!("{}", diagnostics.render("flow.yaml", &text)));
-        Self::of(plan)
-    }
-
-    /// A world for a plan of whatever origin.
-    pub fn of(plan: Plan) -> Self {
         let instance = Instance::new(InstanceId::of_trigger("/test", "1", "test", "flow"), &plan);
         Self {
             plan,
-            limits: Limits::default(),
+            limits,
             secrets: BTreeMap::new(),
             now_us: START_US,
             kill: Kill::Never,

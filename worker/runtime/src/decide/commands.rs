@@ -67,7 +67,7 @@ impl Decider<'_> {
             known.sort_unstable();
             known.truncate(10);
             let reason = format!(
-                "no definition {wanted} is deployed; deploy it with `flagstop deploy`, then send the command again (deployed: {})",
+                "no definition {wanted} is deployed and enabled; deploy it with `flagstop deploy`, or enable it with `flagstop definitions enable`, then send the command again (enabled: {})",
                 if known.is_empty() { "none".to_owned() } else { known.join(", ") }
             );
             return self.set_aside(index, key, message, "FS-DEFINITION-UNKNOWN", reason);

@@ -5,7 +5,7 @@ use super::fixtures::*;
 use crate::port::{
     Census, Enabled, Group, InstanceFilter, JournalFrom, JournalPage, LetterFilter, ParkedFilter, Redrive, Verdict,
 };
-use crate::rows::{DefinitionRow, JournalRow, NewParked, REDRIVE_ROW};
+use crate::rows::{DefinitionRow, JournalRow, LETTER_ROW, NewParked, REDRIVE_ROW};
 
 async fn found(store: &Shared, filter: InstanceFilter) -> Vec<String> {
     let rows = store.list_instances(&filter).await.expect("the store lists instances");
@@ -105,6 +105,14 @@ pub async fn a_redriven_letters_message_is_new_again(store: Shared) {
     let redriven: Vec<_> =
         letters.iter().filter(|letter| letter.redriven_us.is_some()).map(|letter| letter.id).collect();
     assert_eq!(redriven, [letter("a").id]);
+    // It fails again: the same letter is there anew, and is published again.
+    apply(&store, vec![refused("a"), Group { dead: vec![letter("a"), letter("b")], ..Group::default() }]).await;
+    let told = drain(&store, worker(1), 100).await;
+    let rows = told.iter().map(|row| (row.revision, row.instance.0)).collect::<Vec<_>>();
+    assert_eq!(rows, [(LETTER_ROW, letter("a").id.0)]);
+    let letters = store.list_dead_letters(&LetterFilter::default()).await.expect("the store lists letters");
+    assert!(letters.len() == 2 && letters.iter().all(|letter| letter.redriven_us.is_none()));
+    assert_eq!(store.redrive(&[redrive("a")]).await.expect("the store redrives"), 1);
     assert_eq!(commit_one(&store, hearing("i", 0, &["a"])).await, Verdict::Applied);
 }
 

@@ -74,7 +74,7 @@ with clock as materialized (select (extract(epoch from clock_timestamp()) * 1000
   insert into dead_letters (id, at_us, code, reason, origin, content_type, headers, body)
   select id, (select now_us from clock), $1, $2, 'parked ' || event_type, null, '[]', event from gone
   where not matched order by id
-  on conflict (id) do nothing
+  on conflict (id) do update set redriven_us = null, at_us = excluded.at_us where dead_letters.redriven_us is not null
   returning id)
 , journal_in as (
   insert into journal (at_us, instance, revision, definition, shard, events)

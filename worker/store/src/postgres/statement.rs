@@ -173,11 +173,11 @@ with clock as materialized (select now_us() as now_us)
   on conflict (id) do nothing)
 , dead_in as (
   insert into dead_letters (id, at_us, code, reason, origin, content_type, headers, body)
-  select id, (select now_us from clock), code, reason, origin, content_type, headers, body
+  select distinct on (id) id, (select now_us from clock), code, reason, origin, content_type, headers, body
   from unnest($64::int4[], $65::uuid[], $66::text[], $67::text[], $68::text[], $69::text[], $70::bytea[], $71::bytea[])
     as x(ord, id, code, reason, origin, content_type, headers, body)
   where ord in (select ord from go) order by id
-  on conflict (id) do nothing
+  on conflict (id) do update set redriven_us = null, at_us = excluded.at_us where dead_letters.redriven_us is not null
   returning id)
 , journal_in as (
   insert into journal (day, at_us, instance, revision, definition, shard, events)

@@ -54,7 +54,7 @@ SELECT 3, e.instance, e.slot, e.epoch FROM json_each($4) j
 UNION ALL
 SELECT 4, i.id, i.revision, NULL FROM json_each($5) j CROSS JOIN instances i ON i.id = unhex(j.value)
 UNION ALL
-SELECT 5, d.id, NULL, NULL FROM json_each($6) j CROSS JOIN dead_letters d ON d.id = unhex(j.value)
+SELECT 5, d.id, NULL, NULL FROM json_each($6) j CROSS JOIN dead_letters d ON d.id = unhex(j.value) AND d.redriven_us IS NULL
 UNION ALL
 SELECT 7, s.id, s.token, NULL FROM json_each($8) j CROSS JOIN schedules s ON s.id = unhex(j.value)
 UNION ALL

@@ -100,7 +100,7 @@ pub(super) const STATEMENTS: [&str; PARTS] = [
             CAST(substr($2, value ->> 5, value ->> 6) AS TEXT), $1, substr($2, value ->> 7, value ->> 8)
      FROM json_each($17) WHERE true
      ON CONFLICT (id) DO NOTHING",
-    "INSERT INTO dead_letters (id, at_us, code, reason, origin, content_type, headers, body)
+    "INSERT OR REPLACE INTO dead_letters (id, at_us, code, reason, origin, content_type, headers, body)
      SELECT unhex(value ->> 0), $1, CAST(substr($2, value ->> 1, value ->> 2) AS TEXT),
             CAST(substr($2, value ->> 3, value ->> 4) AS TEXT), CAST(substr($2, value ->> 5, value ->> 6) AS TEXT),
             CAST(substr($2, value ->> 7, value ->> 8) AS TEXT), substr($2, value ->> 9, value ->> 10),

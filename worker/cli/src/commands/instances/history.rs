@@ -40,7 +40,7 @@ pub async fn run(store: &Arc<dyn Store>, id: &str, output: Output) -> Result<Str
 }
 
 /// The row's events as they left, or will leave.
-fn events(row: &JournalRow) -> Result<Vec<CloudEvent>, Failure> {
+pub fn events(row: &JournalRow) -> Result<Vec<CloudEvent>, Failure> {
     let (header, entries) = journal::decode(&row.events).map_err(|why| {
         let what = format!("the journal row of revision {} can't be read: {why}", row.revision);
         Failure::new(Exit::Failed, "FS-JOURNAL", what, "use the build that wrote it, or a newer one")

@@ -18,6 +18,8 @@ use crate::exit::Failure;
 use crate::node;
 use crate::term::print_line;
 
+pub use history::events;
+pub use read::find_id;
 pub use why::{wait_json, wait_sentence, why_all};
 
 /// Reads the store; needs no bus. Orders to an instance go into its mailbox, where a worker finds them.
@@ -57,7 +59,7 @@ enum Command {
 /// `ID`
 #[derive(Debug, Args)]
 struct One {
-    /// The instance's id, or its beginning (of a recent one)
+    /// The instance's id, its beginning (of a recent one), or its business key
     id: String,
 }
 

@@ -21,7 +21,7 @@ const LOOK: Duration = Duration::from_millis(100);
 /// `ID [--wait SECONDS]`
 #[derive(Debug, Args)]
 pub struct To {
-    /// The instance's id, or its beginning (of a recent one)
+    /// The instance's id, its beginning (of a recent one), or its business key
     id: String,
     /// How long to wait until a worker has carried it out, in seconds; 0: not at all
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]

@@ -55,6 +55,21 @@ impl Definitions {
         Ok(Self { rows: rows.into_iter().map(|row| (row.number, row)).collect(), plans: HashMap::new() })
     }
 
+    /// The numbers of a definition's versions: `namespace/name`, or one version of it, `namespace/name@version`.
+    pub fn numbers(&self, text: &str) -> Result<Vec<DefinitionNumber>, Failure> {
+        let (name, version) = text.split_once('@').map_or((text, None), |(name, version)| (name, Some(version)));
+        let is_meant = |row: &&DefinitionRow| {
+            format!("{}/{}", row.namespace, row.name) == name && version.is_none_or(|wanted| wanted == row.version)
+        };
+        let numbers: Vec<DefinitionNumber> = self.rows.values().filter(is_meant).map(|row| row.number).collect();
+        if numbers.is_empty() {
+            let what = format!("there is no definition `{text}`");
+            let hint = "give `namespace/name` or `namespace/name@version`; `flagstop definitions list` shows them";
+            return Err(Failure::new(Exit::NotFound, "FS-DEFINITION-UNKNOWN", what, hint));
+        }
+        Ok(numbers)
+    }
+
     /// Reads an instance's snapshot, with the large values that it refers to.
     pub async fn record(&mut self, store: &Arc<dyn Store>, summary: InstanceSummary) -> Result<Record, Failure> {
         let number = summary.definition;
@@ -141,9 +156,19 @@ pub fn status(number: i16) -> &'static str {
     PHASES.iter().find(|(phase, _)| *phase as i16 == number).map_or("unknown", |(_, name)| name)
 }
 
-/// Finds one instance by its id or, among the newest, by the beginning of it.
+/// Finds one instance by its id, by the beginning of it (among the newest), or by its business key.
 pub async fn find(store: &Arc<dyn Store>, text: &str) -> Result<Record, Failure> {
     let mut definitions = Definitions::load(store).await?;
+    let summary = find_summary(store, text).await?;
+    definitions.record(store, summary).await
+}
+
+/// The id of one that is found so.
+pub async fn find_id(store: &Arc<dyn Store>, text: &str) -> Result<InstanceId, Failure> {
+    Ok(find_summary(store, text).await?.id)
+}
+
+async fn find_summary(store: &Arc<dyn Store>, text: &str) -> Result<InstanceSummary, Failure> {
     let summary = match Uuid::parse_str(text) {
         Ok(id) => store.instance(InstanceId(id)).await?,
         Err(_) => {
@@ -155,14 +180,33 @@ pub async fn find(store: &Arc<dyn Store>, text: &str) -> Result<Record, Failure>
                 let what = format!("several instances begin with `{text}`");
                 return Err(Failure::new(Exit::Invalid, "FS-INSTANCE-ID", what, "give more of the id"));
             }
-            first
+            match first {
+                Some(first) => Some(first),
+                None => by_business_key(store, text).await?,
+            }
         }
     };
-    definitions.record(store, summary.ok_or_else(|| unknown(text))?).await
+    summary.ok_or_else(|| unknown(text))
+}
+
+/// The one with this business key: of several the one that has not ended, if there is only one such.
+async fn by_business_key(store: &Arc<dyn Store>, key: &str) -> Result<Option<InstanceSummary>, Failure> {
+    let filter = InstanceFilter { business_key: Some(key.to_owned()), limit: RECENT, ..InstanceFilter::default() };
+    let mut all = store.list_instances(&filter).await?;
+    if all.len() > 1 {
+        all.retain(|summary| summary.ended_us.is_none());
+        if all.len() != 1 {
+            let what = format!("several instances have the business key `{key}`");
+            let hint = format!("give the id; `flagstop instances list --business-key {key}` shows them");
+            return Err(Failure::new(Exit::Invalid, "FS-INSTANCE-ID", what, hint));
+        }
+    }
+    Ok(all.pop())
 }
 
 /// There is no such instance.
 pub fn unknown(text: &str) -> Failure {
-    let hint = "`flagstop instances list` shows the ids; an abbreviated one is found among the newest 1,000 only";
+    let hint =
+        "`flagstop instances list` shows ids and business keys; an abbreviated id is found among the newest 1,000 only";
     Failure::new(Exit::NotFound, "FS-INSTANCE-UNKNOWN", format!("there is no instance `{text}`"), hint)
 }

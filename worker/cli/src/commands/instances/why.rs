@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use flagstop_engine::api::{Difference, WaitReason};
 use flagstop_schemas::CloudEvent;
-use flagstop_store::port::{InstanceFilter, Store};
+use flagstop_store::port::{InstanceFilter, ParkedFilter, Store};
+use flagstop_store::rows::ParkedRow;
 use serde_json::{Value, json};
 
 use super::read::{self, Definitions, Record, waiting_text};
@@ -87,11 +88,8 @@ fn past(status: &str) -> String {
 pub async fn why_all(store_url: &str, file: Option<&std::path::Path>) -> Result<Vec<String>, Failure> {
     let config = Config::load(&Flags { file, store: Some(store_url), ..Flags::default() })?;
     let store = node::open_current_store(&config).await?;
-    let filter = InstanceFilter {
-        limit: TOLD_MAX,
-        statuses: vec![flagstop_engine::api::Phase::Waiting as i16],
-        ..InstanceFilter::default()
-    };
+    let statuses = vec![flagstop_engine::api::Phase::Waiting as i16];
+    let filter = InstanceFilter { limit: TOLD_MAX, statuses, ..InstanceFilter::default() };
     let mut definitions = Definitions::load(&store).await?;
     let mut lines = Vec::new();
     for summary in store.list_instances(&filter).await? {
@@ -130,7 +128,14 @@ async fn parked(store: &Arc<dyn Store>, record: &Record, wait: &WaitReason) -> R
     let mut parked = Vec::new();
     // A listen may await several types.
     for ty in wait.what.split(", ") {
-        for row in store.parked_of_type(ty, PARKED_SHOWN_MAX).await? {
+        // One that awaits any type could take any event.
+        let any = ["any event", "any type"].contains(&ty);
+        let filter = ParkedFilter {
+            event_type: (!any).then(|| ty.to_owned()),
+            limit: PARKED_SHOWN_MAX,
+            ..ParkedFilter::default()
+        };
+        for ParkedRow { parked: row, .. } in store.parked(&filter).await? {
             let text = std::str::from_utf8(&row.event).ok();
             let Some(event) = text.and_then(|text| crate::events::from_line(text).ok()) else { continue };
             let differs = record.differences(&wait.task, &event);

@@ -1,0 +1,69 @@
+//! `events`: the journal as CloudEvents.
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+
+use crate::publish;
+use crate::support::Folder;
+
+const COMPLETED: &str = "io.serverlessworkflow.workflow.completed.v1";
+
+const TALKER: &str = "document: { dsl: '1.0.3', namespace: t, name: talker, version: '1.0.0' }
+schedule: { on: { one: { with: { type: t.start } } }, read: data }
+do:
+  - say: { emit: { event: { with: { type: t.said, subject: '${ .[0].who }' } } } }
+";
+
+#[test]
+fn events_are_listed_in_the_order_of_the_journal_and_followed_as_they_come() {
+    let folder = Folder::new();
+    folder.write("flows/talker.yaml", TALKER);
+    let mut served = folder.serve(&folder.file("flows"), &[]);
+    let store = format!("sqlite:{}", folder.file("data/store.db"));
+    let mut instances = Vec::new();
+    for who in ["ada", "bob"] {
+        publish(&folder, &served.address, "t.start", who, &json!({ "who": who }).to_string());
+        instances.push(served.until(COMPLETED).pop().unwrap()["subject"].as_str().unwrap().to_owned());
+    }
+    let events = |more: &[&str]| -> Vec<Value> {
+        let all = [&["events", "list", "--store", &store, "--output", "json"], more].concat();
+        folder.flagstop(&all).exits(0).json("events-list").as_array().unwrap().clone()
+    };
+    let types = |events: &[Value]| events.iter().map(|it| it["type"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    let all = events(&[]);
+    let status = |word: &str| format!("io.serverlessworkflow.{word}.v1");
+    let one = ["workflow.started", "task.created", "task.started", "", "task.completed", "workflow.completed"];
+    let one: Vec<String> = one.map(|word| if word.is_empty() { "t.said".to_owned() } else { status(word) }).to_vec();
+    assert_eq!(types(&all), [one.clone(), one.clone()].concat(), "of both, in their order");
+
+    assert_eq!(
+        types(&events(&["--type", "workflow.*"])),
+        ["workflow.started", "workflow.completed"].repeat(2).into_iter().map(status).collect::<Vec<_>>()
+    );
+    let said = events(&["--type", "t.*,workflow.faulted"]);
+    assert_eq!(said.iter().map(|it| it["subject"].as_str().unwrap()).collect::<Vec<_>>(), ["ada", "bob"]);
+    assert_eq!(types(&events(&["--instance", &instances[1]])), one);
+    assert_eq!(types(&events(&["--limit", "2"])), one[4..], "the newest, the oldest of them first");
+    assert_eq!(events(&["--since", "1h"]).len(), all.len());
+    assert_eq!(events(&["--since", "2100-01-01T00:00:00Z"]), [Value::Null; 0]);
+    let table = folder.flagstop(&["events", "list", "--store", &store, "--limit", "1"]).exits(0).stdout;
+    assert!(table.contains("workflow completed"), "{table}");
+
+    // The tail begins where it is told to and goes on with what comes.
+    let tail = ["events", "tail", "--store", &store, "--output", "json", "--type", "t.said", "--since", "1h"];
+    let mut tail = folder.spawn(&tail, Stdio::null());
+    let lines = BufReader::new(tail.stdout.take().unwrap()).lines();
+    let mut said = lines.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap()["subject"].clone());
+    assert_eq!([said.next(), said.next()], [Some(json!("ada")), Some(json!("bob"))]);
+    publish(&folder, &served.address, "t.start", "eve", r#"{"who":"eve"}"#);
+    assert_eq!(said.next(), Some(json!("eve")));
+    tail.kill().unwrap();
+    tail.wait().unwrap();
+
+    folder.flagstop(&["events", "list", "--store", &store, "--since", "soon"]).exits(2).says(&["30m, 2h, 7d"]);
+    let missing = ["events", "list", "--store", &store, "--instance", "ffffffff-0000-0000-0000-000000000000"];
+    folder.flagstop(&missing).exits(6).says(&["error[FS-INSTANCE-UNKNOWN]"]);
+    served.stop();
+}

@@ -1,0 +1,74 @@
+//! `instances list`: finding those that matter among many.
+
+use serde_json::json;
+
+use crate::support::Folder;
+use crate::{eventually, publish};
+
+const ORDER: &str = "document:
+  dsl: '1.0.3'
+  namespace: shop
+  name: order
+  version: '1.0.0'
+  metadata: { flagstop: { businessKey: '${ .key }' } }
+schedule: { on: { one: { with: { type: order.placed } } }, read: data }
+input: { from: '.[0]' }
+do:
+  - check:
+      if: '${ .broken }'
+      raise: { error: { type: https://example.com/out-of-stock, status: 409, title: 'Nothing left of 100% wool' } }
+  - rest: { listen: { to: { one: { with: { type: order.paid } } } } }
+";
+
+#[test]
+fn instances_are_found_by_what_is_known_of_them() {
+    let folder = Folder::new();
+    folder.write("flows/order.yaml", ORDER);
+    folder.write("flows/other.yaml", &ORDER.replace("name: order", "name: other").replace("order.placed", "other"));
+    let served = folder.serve(&folder.file("flows"), &[]);
+    let store = format!("sqlite:{}", folder.file("data/store.db"));
+    publish(&folder, &served.address, "order.placed", "1", r#"{"key":"o-1"}"#);
+    publish(&folder, &served.address, "order.placed", "2", r#"{"key":"o-2","broken":true}"#);
+    publish(&folder, &served.address, "other", "3", r#"{"key":"x-1"}"#);
+    let list = ["instances", "list", "--store", &store, "--output", "json"];
+    let statuses = |rows: &serde_json::Value| {
+        let mut all: Vec<String> = rows.as_array().unwrap().iter().map(|row| row["status"].to_string()).collect();
+        all.sort();
+        all.join(" ")
+    };
+    eventually(&folder, &list, "instances-list", |rows| statuses(rows) == r#""faulted" "waiting" "waiting""#);
+
+    let keys = |more: &[&str]| -> Vec<String> {
+        let rows = folder.flagstop(&[&list[..], more].concat()).exits(0).json("instances-list");
+        let mut keys: Vec<String> =
+            rows.as_array().unwrap().iter().map(|row| row["businessKey"].as_str().unwrap().to_owned()).collect();
+        keys.sort();
+        keys
+    };
+    assert_eq!(keys(&["--definition", "shop/order"]), ["o-1", "o-2"]);
+    assert_eq!(keys(&["--definition", "shop/other@1.0.0"]), ["x-1"]);
+    assert_eq!(keys(&["--business-key", "o-1"]), ["o-1"]);
+    assert_eq!(keys(&["--status", "waiting", "--definition", "shop/order"]), ["o-1"]);
+    assert_eq!(keys(&["--error", "out-of-stock"]), ["o-2"]);
+    assert_eq!(keys(&["--error", "100% WOOL"]), ["o-2"], "as text, not as a pattern");
+    assert_eq!(keys(&["--error", "100_ wool"]), [""; 0]);
+    assert_eq!(keys(&["--older-than", "0s"]).len(), 3);
+    assert_eq!(keys(&["--older-than", "1h"]), [""; 0]);
+    assert_eq!(keys(&["--idle-for", "2d"]), [""; 0]);
+    assert_eq!(keys(&["--aside"]), [""; 0]);
+    // Paging goes on behind the last one, under the same filter.
+    let page = folder.flagstop(&[&list[..], &["--limit", "2"]].concat()).exits(0).json("instances-list");
+    let last = page[1]["id"].as_str().unwrap();
+    let rest = folder.flagstop(&[&list[..], &["--after", last]].concat()).exits(0).json("instances-list");
+    assert_eq!((page.as_array().unwrap().len(), rest.as_array().unwrap().len()), (2, 1));
+    folder.flagstop(&[&list[..], &["--definition", "shop/none"]].concat()).exits(6).says(&["FS-DEFINITION-UNKNOWN"]);
+    folder.flagstop(&[&list[..], &["--older-than", "long"]].concat()).exits(2).says(&["`long` is no length of time"]);
+
+    let faulted = folder.flagstop(&[&list[..], &["--status", "faulted"]].concat()).exits(0).json("instances-list");
+    let id = faulted[0]["id"].as_str().unwrap();
+    let show = ["instances", "show", id, "--store", &store, "--output", "json"];
+    let shown = folder.flagstop(&show).exits(0).json("instances-show");
+    assert_eq!(shown["error"]["status"], 409);
+    assert_eq!(shown["input"], json!([{ "key": "o-2", "broken": true }]));
+    served.stop();
+}
