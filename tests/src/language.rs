@@ -17,6 +17,18 @@ pub fn scenarios(path: &Path) -> Vec<Scenario> {
     entries.as_array().expect("a list of scenarios").iter().map(one).collect()
 }
 
+/// The workflows of all scenarios, with their names.
+pub fn workflows() -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for path in files(&root().join("tests/language"), ".yaml") {
+        for scenario in scenarios(&path) {
+            found
+                .extend(scenario.workflows.into_iter().map(|(file, text)| (format!("{}/{file}", scenario.name), text)));
+        }
+    }
+    found
+}
+
 /// The files of a folder with this ending, by name.
 pub fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));

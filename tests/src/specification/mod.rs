@@ -1,6 +1,7 @@
 //! What is at hand of the specification: its conformance kit, its examples and its schema. Nothing of it is part of the project.
 
 pub mod keys;
+pub mod oracle;
 
 use std::path::PathBuf;
 

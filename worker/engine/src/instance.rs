@@ -22,7 +22,7 @@ use crate::machine::frames::Frames;
 use crate::machine::look::Look;
 use crate::plan::{BlockKind, Plan};
 use crate::problem::Problem;
-use crate::snapshot::{self, Known, Reader, Snapshot, SnapshotError, Stored, Writer};
+use crate::snapshot::{self, Heard, Known, Reader, Snapshot, SnapshotError, Stored, Writer};
 use crate::tasks::{Kind, Memory};
 use crate::value::Sizes;
 
@@ -54,7 +54,7 @@ pub struct Instance {
     pub(crate) error: Option<Problem>,
     pub(crate) frames: Frames,
     /// The events that it consumed last, by `source` and `id`: the oldest first.
-    pub(crate) heard: VecDeque<Hash16>,
+    pub(crate) heard: Heard,
     /// How many attempts of a task's effect got an answer (D4).
     pub(crate) answered: Answered,
     /// Effects that nobody awaits and that got no answer yet, by the run that asked.
@@ -115,7 +115,7 @@ impl Instance {
             output: None,
             error: None,
             frames: Frames::default(),
-            heard: VecDeque::new(),
+            heard: Heard::default(),
             answered: Answered::default(),
             apart: BTreeMap::new(),
             kept: VecDeque::new(),
@@ -427,8 +427,7 @@ impl Instance {
         self.output.write(to);
         self.error.as_ref().map(Problem::to_value).write(to);
         self.frames.write(to);
-        to.number(self.heard.len() as u64);
-        self.heard.iter().for_each(|key| key.write(to));
+        self.heard.write(to);
         self.answered.write(to);
         to.number(self.kept.len() as u64);
         self.kept.iter().for_each(|kept| kept.write(to));
@@ -470,7 +469,7 @@ impl Instance {
                 .map(|error| Problem::from_value(&error, "").map_err(SnapshotError::corrupt))
                 .transpose()?,
             frames: Frames::read(plan, from)?,
-            heard: Vec::read(from)?.into(),
+            heard: Stored::read(from)?,
             answered: Stored::read(from)?,
             apart: BTreeMap::new(),
             kept: Vec::read(from)?.into(),

@@ -80,10 +80,13 @@ impl Node {
         }
     }
 
-    /// The integer, if this is one.
+    /// The integer, if this is one: `3.0` is, as in JSON Schema.
     pub fn as_int(&self) -> Option<i64> {
+        /// Below this every integer is a float of its own (2^53).
+        const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
         match self.value {
             NodeValue::Int(number) => Some(number),
+            NodeValue::Float(number) if number.fract() == 0.0 && number.abs() < EXACT_MAX => Some(number as i64),
             _ => None,
         }
     }

@@ -23,6 +23,12 @@ pub enum UriTemplateError {
     /// `{` without `}` or the other way round.
     #[error("a `{0}` in the URI has no partner: write `%7B` or `%7D` for the character itself")]
     Unbalanced(char),
+    /// Nothing.
+    #[error("the URI is empty")]
+    Empty,
+    /// White space, or what can't be shown.
+    #[error("a URI holds no white space: write `%20`, or `${{ }}` around an expression")]
+    Space,
     /// Not a name.
     #[error("`{{{0}}}` is no variable: only simple names as in `{{petId}}` are expanded")]
     Name(String),
@@ -41,6 +47,12 @@ pub struct ExpansionError {
 impl UriTemplate {
     /// Compiles a template.
     pub fn parse(text: &str) -> Result<Self, UriTemplateError> {
+        if text.is_empty() {
+            return Err(UriTemplateError::Empty);
+        }
+        if !is_uri_reference(text) {
+            return Err(UriTemplateError::Space);
+        }
         let mut parts = Vec::new();
         let mut rest = text;
         while let Some(open) = rest.find(['{', '}']) {
@@ -119,6 +131,11 @@ pub fn percent_encode(text: &str, out: &mut String) {
 fn is_name(name: &str) -> bool {
     let dotted = !name.starts_with('.') && !name.ends_with('.') && !name.contains("..");
     !name.is_empty() && dotted && name.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '$' | '%'))
+}
+
+/// Whether a text can be a URI, as far as it matters: something, and nothing that would end it.
+pub(crate) fn is_uri_reference(text: &str) -> bool {
+    !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control())
 }
 
 #[cfg(test)]

@@ -74,10 +74,7 @@ impl Machine<'_> {
                     return Err(Rejected::Heard);
                 }
                 let work = self.take_signal(slot, |part| Signal::Event { part, event: &event })?;
-                if self.instance.heard.len() >= self.env.limits.heard_events_max {
-                    self.instance.heard.pop_front();
-                }
-                self.instance.heard.push_back(key);
+                self.instance.heard.push(key, self.env.limits.heard_events_max);
                 Ok(work)
             }
             (Running | Waiting, Stimulus::Timer { slot }) => match slot_parts(slot) {
@@ -139,7 +136,9 @@ impl Machine<'_> {
             }
         });
         // Nobody hears what started it: it is part of the input.
-        self.instance.heard.extend(cause.map(|(id, source)| message_key(&source, &id)));
+        if let Some((id, source)) = cause {
+            self.instance.heard.push(message_key(&source, &id), self.env.limits.heard_events_max);
+        }
         self.begin_workflow()
     }
 

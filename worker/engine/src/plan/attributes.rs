@@ -6,6 +6,7 @@ use super::compiler::Compiler;
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::expr;
 use crate::source::{Key, Node, NodeValue};
+use crate::uri_template::is_uri_reference;
 use crate::value;
 
 /// The attributes whose values are texts.
@@ -26,12 +27,13 @@ impl Compiler<'_> {
         }
         let allowed = match &wanted.value {
             _ if name == "data" => return Some(()),
-            NodeValue::Null => return Some(()),
+            // Null leaves an attribute out; without this one nothing is an event.
+            NodeValue::Null if name != "type" => return Some(()),
             NodeValue::Str(text) if name == "specversion" && text.trim() != "1.0" && !expr::holds_expression(text) => {
                 self.error("FS-VALUE", wanted, "events are of CloudEvents 1.0", "leave `specversion` out");
                 return None;
             }
-            NodeValue::Str(_) => return Some(()),
+            NodeValue::Str(text) => return self.attribute_text(name, wanted, text),
             _ if TEXTS.contains(&name) => "a string",
             NodeValue::Bool(_) => return Some(()),
             NodeValue::Int(_) | NodeValue::Float(_) if value::as_i64(&value::from_node(wanted)).is_some() => {
@@ -41,6 +43,22 @@ impl Compiler<'_> {
         };
         self.wrong_type(wanted, &format!("the attribute `{name}`"), allowed);
         None
+    }
+
+    /// What CloudEvents asks of texts.
+    fn attribute_text(&mut self, name: &str, wanted: &Node, text: &str) -> Option<()> {
+        let (is_fine, rule) = match name {
+            _ if expr::holds_expression(text) => return Some(()),
+            "id" | "type" => (!text.is_empty(), "must not be empty"),
+            "source" | "dataschema" => (is_uri_reference(text), "must be a URI: not empty, and without white space"),
+            "time" => (text.parse::<jiff::Timestamp>().is_ok(), "must be a time such as 2026-01-01T00:00:00Z"),
+            _ => return Some(()),
+        };
+        if !is_fine {
+            let hint = "write it out, or put an expression into `${ }`";
+            self.error("FS-VALUE", wanted, format!("the attribute `{name}` {rule}"), hint);
+        }
+        is_fine.then_some(())
     }
 }
 

@@ -1,13 +1,14 @@
 //! Expressions, schemas and durations of a definition, each with the variables of its place.
 
 use super::compiler::Compiler;
-use super::keys::Keys;
+use super::keys::{Keys, OWN_PREFIX};
 use super::named::NamedOf;
 use crate::diagnostic::{Diagnostic, Diagnostics, suggestion};
-use crate::duration;
+use crate::duration::{self, DurationError};
 use crate::expr::{self, Expression, Scope, Template, Transform};
 use crate::schema::Schema;
-use crate::source::{Node, NodeValue, Span};
+use crate::source::{Key, Node, NodeValue, Span};
+use crate::value;
 
 /// Where an expression stands: decides which variables it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -197,12 +198,25 @@ impl Compiler<'_> {
             return None;
         }
         let template = self.template(node, at)?;
-        if let Some(constant) = template.as_constant()
-            && let Err(why) = duration::from_value(constant, self.limits.duration_days_max)
-        {
+        let wrong = match template.as_constant() {
+            Some(constant) => duration::from_value(constant, self.limits.duration_days_max).err(),
+            // What an expression gives is seen when it is evaluated; what stands beside it is known now.
+            None => node.as_map().and_then(wrong_part),
+        };
+        if let Some(why) = wrong {
             self.error("FS-DURATION", node, why.to_string(), "write `PT1H30M` or `{ hours: 1, minutes: 30 }`");
             return None;
         }
         Some(template)
     }
+}
+
+/// The first part of a duration that is neither an amount nor an expression.
+fn wrong_part(parts: &[(Key, Node)]) -> Option<DurationError> {
+    let is_amount = |part: &Node| {
+        part.as_int().is_some_and(|amount| amount >= 0) || part.as_str().is_some_and(expr::holds_expression)
+    };
+    let mut parts = parts.iter().filter(|(key, _)| !key.text.starts_with(OWN_PREFIX));
+    let (key, part) = parts.find(|(_, part)| !is_amount(part))?;
+    Some(DurationError::Invalid(format!("`{}: {}`", key.text, value::to_json(&value::from_node(part)))))
 }

@@ -143,6 +143,11 @@ impl<'a> Reader<'a> {
     /// A count of things of at least one byte each: never more than there are bytes left.
     pub(crate) fn count(&mut self) -> Result<usize, SnapshotError> {
         let count = self.number()?;
+        self.checked(count)
+    }
+
+    /// The same of a number that was read already.
+    pub(super) fn checked(&self, count: u64) -> Result<usize, SnapshotError> {
         usize::try_from(count)
             .ok()
             .filter(|count| *count <= self.bytes.len())

@@ -181,7 +181,8 @@ fn note(store: &mut Store, hash: Hash16, inside: Vec<Hash16>) {
     }
 }
 
-fn place_of(value: &Value) -> Place {
+/// What tells it from every other value that lives now.
+pub(super) fn place_of(value: &Value) -> Place {
     match value {
         Value::Arr(items) => (Arc::as_ptr(items).addr(), items.len()),
         Value::Obj(entries) => (Arc::as_ptr(entries).addr(), entries.len()),
@@ -193,6 +194,15 @@ fn place_of(value: &Value) -> Place {
 impl Writer {
     /// Writes a shared part: once, or apart when it is large.
     pub(super) fn shared(&mut self, place: Place, write: impl Fn(&mut Self)) {
+        self.shared_or_apart(place, Split::is_large, write);
+    }
+
+    /// Writes a part that never changes: apart, whatever its size, so that it is stored once.
+    pub(super) fn piece(&mut self, piece: &Value) {
+        self.shared_or_apart(place_of(piece), |_, _| true, |to| super::values::write_content(piece, to));
+    }
+
+    fn shared_or_apart(&mut self, place: Place, is_apart: fn(&Split, usize) -> bool, write: impl Fn(&mut Self)) {
         if let Some(hash) = self.split.as_mut().and_then(|split| split.hash_at(place)) {
             self.large(hash);
             return;
@@ -204,7 +214,7 @@ impl Writer {
         self.remember(place);
         write(self);
         let len = self.len() - start;
-        if !self.split.as_ref().is_some_and(|split| split.is_large(len)) {
+        if !self.split.as_ref().is_some_and(|split| is_apart(split, len)) {
             return;
         }
         // It must stand for itself: nothing in it may refer to what lies outside.

@@ -10,11 +10,13 @@
 mod codec;
 mod large;
 mod outcomes;
+mod pieces;
 mod values;
 
 pub(crate) use codec::{Reader, Stored, Writer};
 pub(crate) use large::Known;
 pub use large::{LargeValue, Snapshot};
+pub(crate) use pieces::{Grown, Heard};
 
 use std::collections::HashMap;
 

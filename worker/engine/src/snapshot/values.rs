@@ -9,7 +9,7 @@ use jaq_json::{Map, Num};
 
 use super::SnapshotError;
 use super::codec::{Reader, Stored, Writer};
-use super::large;
+use super::large::{self, place_of};
 use crate::api::Value;
 
 mod tag {
@@ -51,24 +51,8 @@ impl Stored for Value {
                 to.byte(tag::DECIMAL);
                 to.bytes(other.to_string().as_bytes());
             }
-            Value::TStr(text) => write_text(to, tag::TEXT, text),
-            Value::BStr(text) => write_text(to, tag::BYTES, text),
-            Value::Arr(items) => {
-                to.shared((Arc::as_ptr(items).addr(), items.len()), |to| {
-                    to.byte(tag::ARRAY);
-                    to.list(items.iter());
-                });
-            }
-            Value::Obj(entries) => {
-                to.shared((Arc::as_ptr(entries).addr(), entries.len()), |to| {
-                    to.byte(tag::OBJECT);
-                    to.number(entries.len() as u64);
-                    for (key, value) in entries.iter() {
-                        key.write(to);
-                        value.write(to);
-                    }
-                });
-            }
+            Value::TStr(text) | Value::BStr(text) if text.len() < SHARED_TEXT_BYTES_MIN => write_content(self, to),
+            shared => to.shared(place_of(shared), |to| write_content(shared, to)),
         }
     }
 
@@ -126,15 +110,30 @@ fn reserve(from: &mut Reader<'_>) -> usize {
     from.shared.len() - 1
 }
 
-fn write_text(to: &mut Writer, kind: u8, text: &Bytes) {
-    let write = |to: &mut Writer| {
-        to.byte(kind);
-        to.bytes(text);
-    };
-    if text.len() >= SHARED_TEXT_BYTES_MIN {
-        to.shared((text.as_ptr().addr(), text.len()), write);
-    } else {
-        write(to);
+/// Writes what can be shared: a text, an array or an object.
+pub(super) fn write_content(value: &Value, to: &mut Writer) {
+    match value {
+        Value::TStr(text) => {
+            to.byte(tag::TEXT);
+            to.bytes(text);
+        }
+        Value::BStr(text) => {
+            to.byte(tag::BYTES);
+            to.bytes(text);
+        }
+        Value::Arr(items) => {
+            to.byte(tag::ARRAY);
+            to.list(items.iter());
+        }
+        Value::Obj(entries) => {
+            to.byte(tag::OBJECT);
+            to.number(entries.len() as u64);
+            for (key, value) in entries.iter() {
+                key.write(to);
+                value.write(to);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Num(_) => value.write(to),
     }
 }
 

@@ -232,7 +232,7 @@ impl<'t> Builder<'t, '_> {
 
     /// The parser counts blanks behind a text in quotes to it.
     fn without_trailing_space(&self, span: Span) -> Span {
-        let start = span.offset as usize;
+        let start = (span.offset - self.places.base) as usize;
         let text = self.text.get(start..start + span.length as usize).unwrap_or_default();
         Span { length: text.trim_end().len() as u32, ..span }
     }

@@ -27,6 +27,7 @@ use crate::machine::look::Look;
 use crate::plan::BlockIndex;
 use crate::plan::compiler::{Compiler, TaskNode};
 use crate::plan::keys::Keys;
+use crate::plan::reach::{Reach, Ways};
 use crate::problem::{Problem, ProblemKind};
 use crate::source::Node;
 use crate::strategy::{Strategy, Taken};
@@ -76,6 +77,10 @@ impl TaskType for Listen {
             queue_bytes_max: limits.collected_bytes_max / 4,
         };
         Some(Self { to, read: read?, foreach: foreach.map_or(Some(None), |foreach| foreach.map(Some))?, bounds })
+    }
+
+    fn ways(&self, _: &Reach<'_>) -> Ways {
+        Ways::by_then_if(!self.to.is_endless())
     }
 
     fn enter(&self, cx: &mut Cx<'_, '_>) -> Result<(Listening, Outcome), Problem> {

@@ -9,6 +9,7 @@ use crate::plan::named::NamedOf;
 use crate::plan::reach::{Reach, Ways};
 use crate::problem::{Problem, ProblemKind};
 use crate::source::Node;
+use crate::uri_template::is_uri_reference;
 
 /// The error, with expressions in it.
 #[derive(Debug)]
@@ -66,11 +67,20 @@ pub(crate) fn check_unraised(error: &Node, compiler: &mut Compiler<'_>) {
 /// What is surely wrong in an error's definition.
 fn check_error(node: &Node, compiler: &mut Compiler<'_>) -> Option<()> {
     compiler.mapping(node, ERROR)?;
-    compiler.required(node, "type", ERROR.of)?;
+    let ty = compiler.required(node, "type", ERROR.of)?;
+    if ty.as_str().is_some_and(|ty| !expr::holds_expression(ty) && !is_uri_reference(ty)) {
+        let hint = "write a URI such as https://example.com/errors/out-of-stock";
+        compiler.error("FS-VALUE", ty, "`type` of an error must be a URI: not empty, and without white space", hint);
+    }
     let status = compiler.required(node, "status", ERROR.of)?;
     let is_expression = status.as_str().is_some_and(expr::holds_expression);
     if status.as_int().is_none() && !is_expression {
         compiler.wrong_type(status, "`status` of an error", "an integer");
+    }
+    let is_pointer = |text: &str| text.is_empty() || text.starts_with('/') || expr::holds_expression(text);
+    if let Some(instance) = node.get("instance").filter(|instance| !instance.as_str().is_none_or(is_pointer)) {
+        let hint = "leave it out: an error's instance is the task that raises it";
+        compiler.error("FS-VALUE", instance, "`instance` of an error must be a JSON Pointer", hint);
     }
     for key in ["type", "title", "detail", "details", "instance"] {
         if let Some(text) = node.get(key) {

@@ -76,8 +76,58 @@ fn what_no_event_can_have_is_a_mistake_in_emit_and_in_filters() {
     assert_eq!(codes(&format!("do: [ {{ a: {{ emit: {{ event: {{ with: {mistaken} }} }} }} }} ]")), wanted);
     assert_eq!(codes(&format!("do: [ {{ a: {{ listen: {{ to: {{ one: {{ with: {mistaken} }} }} }} }} }} ]")), wanted);
     assert_eq!(codes(&format!("schedule: {{ read: data, on: {{ one: {{ with: {mistaken} }} }} }}\ndo: []")), wanted);
+    for with in [
+        "{ type: '' }",
+        "{ type:  }",
+        "{ type: t, id: '' }",
+        "{ type: t, source: '' }",
+        "{ type: t, source: white space }",
+        "{ type: t, time: tomorrow }",
+        "{ type: t, dataschema: a b }",
+    ] {
+        for task in [
+            format!("emit: {{ event: {{ with: {with} }} }}"),
+            format!("listen: {{ to: {{ one: {{ with: {with} }} }} }}"),
+        ] {
+            let found = codes(&format!("do: [ {{ a: {{ {task} }} }} ]"));
+            assert!(found.len() == 1 && ["FS-VALUE", "FS-WRONG-TYPE"].contains(&found[0]), "{task}: {found:?}");
+        }
+    }
     let fine = "{ type: t, subject: , count: 3.0, flag: true, specversion: '1.0', data: [ 0.5 ] }";
     assert!(codes(&format!("do: [ {{ a: {{ emit: {{ event: {{ with: {fine} }} }} }} }} ]")).is_empty());
+}
+
+#[test]
+fn what_could_never_be_is_a_mistake_before_it_runs() {
+    let http = |more: &str| format!("call: http, with: {{ method: get, endpoint: 'https://h.example', {more} }}");
+    let raise = |error: &str| format!("raise: {{ error: {{ type: 'https://h.example/e', status: 400, {error} }} }}");
+    let catch = |with: &str| format!("try: [], catch: {{ errors: {{ with: {with} }} }}");
+    for (task, code) in [
+        (http("headers: { a: [ 1 ] }"), "FS-WRONG-TYPE"),
+        (http("headers: { a: { b: 1 } }"), "FS-WRONG-TYPE"),
+        (http("query: { a: { b: 1 } }"), "FS-WRONG-TYPE"),
+        (http("query: { a: [ [ 1 ] ] }"), "FS-WRONG-TYPE"),
+        ("call: http, with: { method: get, endpoint: '' }".into(), "FS-URI-TEMPLATE"),
+        ("call: http, with: { method: get, endpoint: .url | tostring }".into(), "FS-URI-TEMPLATE"),
+        (catch("{}"), "FS-VALUE"),
+        (catch("{ x-own: 1 }"), "FS-VALUE"),
+        (raise("instance: here"), "FS-VALUE"),
+        ("raise: { error: { type: '', status: 400 } }".into(), "FS-VALUE"),
+        ("raise: { error: { type: not found, status: 400 } }".into(), "FS-VALUE"),
+        ("wait: { hours: '${ .h }', minutes: [ 1 ] }".into(), "FS-DURATION"),
+        ("wait: { hours: '${ .h }', minutes: 1.5 }".into(), "FS-DURATION"),
+        ("wait: { hours: '${ .h }', minutes: '5' }".into(), "FS-DURATION"),
+    ] {
+        assert_eq!(codes(&format!("do: [ {{ a: {{ {task} }} }} ]")), [code], "{task}");
+    }
+    for task in [
+        http("headers: { a: 1, b: true, c: , x-d: '${ [ 1 ] }' }, query: { a: [ 1, b ], c: }"),
+        catch("{ status: 400.0, x-own: 1 }"),
+        raise("instance: /do/0/a"),
+        "wait: { hours: '${ .h }', minutes: 1.0 }".into(),
+    ] {
+        assert!(codes(&format!("do: [ {{ a: {{ {task} }} }} ]")).is_empty(), "{task}");
+    }
 }
 
 #[test]

@@ -85,10 +85,15 @@ impl World {
         let limits = Limits::default();
         let plan = Plan::compile_with(text.as_bytes(), &bundle(documents), &limits)
             .unwrap_or_else(|diagnostics| panic!("{}", diagnostics.render("flow.yaml", &text)));
+        Self::of(plan)
+    }
+
+    /// A world for a plan of whatever origin.
+    pub fn of(plan: Plan) -> Self {
         let instance = Instance::new(InstanceId::of_trigger("/test", "1", "test", "flow"), &plan);
         Self {
             plan,
-            limits,
+            limits: Limits::default(),
             secrets: BTreeMap::new(),
             now_us: START_US,
             kill: Kill::Never,

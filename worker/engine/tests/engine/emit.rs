@@ -101,8 +101,8 @@ fn emitted_data_goes_out_by_its_content_type_and_is_heard_as_it_was_written() {
 #[test]
 fn an_event_that_can_not_be_one_faults_its_task() {
     for with in [
-        "{ type: t, time: tomorrow }",
-        "{ type: t, source: 'white space' }",
+        "{ type: t, time: '${ \"tomorrow\" }' }",
+        "{ type: t, source: '${ \"white space\" }' }",
         "{ type: t, data: '${ \"x\" * 2000000 }' }",
         "{ type: '${ .missing }' }",
         "{ type: t, source: '${ 7 }' }",

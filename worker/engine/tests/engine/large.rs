@@ -3,7 +3,7 @@
 use flagstop_engine::{Instance, SnapshotError};
 use serde_json::json;
 
-use crate::driver::{World, answer};
+use crate::driver::{World, answer, event};
 
 const KIB: usize = 1 << 10;
 
@@ -39,6 +39,72 @@ fn a_loop_of_calls_over_a_megabyte_writes_it_once() {
     assert_eq!(world.output()["data"], megabyte());
     assert!(new < 2_000 * KIB, "{new} bytes of large values");
     assert!(snapshots < 50 * KIB, "{snapshots} bytes of snapshots");
+}
+
+/// Writes the instance as a store does, and reads it again. Gives the bytes of the snapshot and of the new large values.
+fn stored_and_read(world: &mut World) -> (usize, usize) {
+    let snapshot = world.instance.encode_split(32 * KIB);
+    let mut new = 0;
+    for large in &snapshot.large {
+        if let Some(bytes) = &large.bytes {
+            new += bytes.len();
+            assert_eq!(world.stored.insert(large.hash, bytes.clone()), None, "it was stored before");
+        }
+    }
+    let stored = world.stored.clone();
+    world.instance =
+        Instance::decode_split(&world.plan, &snapshot.bytes, &mut |hash| stored.get(&hash).cloned()).unwrap();
+    (snapshot.bytes.len(), new)
+}
+
+#[test]
+fn a_listen_of_many_events_writes_each_about_once() {
+    const EVENTS: usize = 600;
+    for (until, foreach) in [
+        ("until: 'length == 600'", ""),
+        ("until: '$context.n == 600'", ", foreach: { export: { as: '{ n: ($context.n + 1) }' } }"),
+    ] {
+        let mut world = World::new(&format!(
+            "do: [ {{ a: {{ listen: {{ to: {{ any: [ {{ with: {{ type: t }} }} ], {until} }} }}{foreach} }} }} ]"
+        ));
+        world.start(json!({}));
+        let data = |n: usize| json!({ "n": n, "text": format!("{n}").repeat(100) });
+        let (mut snapshots, mut new) = (0, 0);
+        for n in 0..EVENTS {
+            let slot = world.instance.projection(&world.plan).bookmarks[0].slot;
+            world.try_event(slot, event("t", &n.to_string(), data(n))).unwrap();
+            let (snapshot, large) = stored_and_read(&mut world);
+            (snapshots, new) = (snapshots + snapshot, new + large);
+        }
+        assert_eq!(world.output(), json!((0..EVENTS).map(data).collect::<Vec<_>>()));
+        let content = world.output().to_string().len();
+        assert!(new < 4 * content, "{new} bytes of large values for {content} bytes");
+        assert!(snapshots < EVENTS * 20 * KIB, "{snapshots} bytes of snapshots");
+    }
+}
+
+#[test]
+fn what_was_heard_long_ago_is_not_written_again() {
+    const EVENTS: usize = 1_500;
+    let mut world = World::new("do: [ { again: { listen: { to: { one: { with: { type: t } } } }, then: again } } ]");
+    world.start(json!({}));
+    let hear = |world: &mut World, n: usize| {
+        let slot = world.instance.projection(&world.plan).bookmarks[0].slot;
+        world.try_event(slot, event("t", &n.to_string(), json!(null)))
+    };
+    let mut new = 0;
+    for n in 0..EVENTS {
+        hear(&mut world, n).unwrap();
+        let (snapshot, large) = stored_and_read(&mut world);
+        assert!(snapshot < 5 * KIB, "{snapshot} bytes");
+        new += large;
+    }
+    assert!(new < 17 * EVENTS, "{new} bytes of large values");
+    for n in [0, 1, 255, 256, 700, EVENTS - 1] {
+        assert_eq!(hear(&mut world, n), Err(flagstop_engine::api::Rejected::Heard), "{n}");
+    }
+    let whole = Instance::decode(&world.plan, &world.instance.encode()).unwrap();
+    assert_eq!(whole.encode(), world.instance.encode(), "and in one piece it is the same");
 }
 
 #[test]

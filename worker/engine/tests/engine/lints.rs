@@ -100,6 +100,7 @@ fn a_task_that_no_way_leads_to_is_a_warning_at_its_name() {
         format!("fork: {{ compete: true, branches: [ {{ i: {{ {set}, then: end }} }} ] }}"),
         format!("try: [ {{ i: {{ {raise} }} }} ], catch: {{ do: [ {{ j: {{ {set}, then: end }} }} ] }}"),
         format!("try: [ {{ i: {{ {raise} }} }} ], catch: {{ then: c }}"),
+        "listen: { to: { any: [], until: 'false' } }".to_owned(),
         format!("try: [ {{ i: {{ {raise} }} }} ], catch: {{ retry: {{ delay: PT1S }} }}"),
     ] {
         let list = format!("[ {{ a: {{ {inner} }} }}, {{ b: {{ {set}, then: end }} }}, {{ c: {{ {set} }} }} ]");
@@ -128,7 +129,9 @@ fn a_task_that_some_way_leads_to_is_no_such_warning() {
         "{ a: { switch: [ { one: { when: .x, then: end } } ] } }".to_owned(),
         "{ a: { switch: [ { one: { when: .x, then: end } }, { other: { then: continue } } ] } }".to_owned(),
         format!("{{ a: {{ do: [ {{ i: {{ {set}, then: exit }} }} ] }} }}"),
-        format!("{{ a: {{ do: [] }} }}"),
+        "{ a: { do: [] } }".to_owned(),
+        "{ a: { listen: { to: { any: [], until: .done } } } }".to_owned(),
+        "{ a: { try: [ { i: { listen: { to: { any: [], until: 'false' } }, timeout: { after: PT1H } } } ], catch: {} } }".to_owned(),
         format!("{{ a: {{ for: {{ in: . }}, do: [ {{ i: {{ {raise} }} }} ] }} }}"),
         format!("{{ a: {{ try: [ {{ i: {{ {raise} }} }} ], catch: {{}} }} }}"),
         format!("{{ a: {{ try: [ {{ i: {{ {raise} }} }} ], catch: {{ do: [ {{ j: {{ {set} }} }} ] }} }} }}"),

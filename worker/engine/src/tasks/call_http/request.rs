@@ -42,15 +42,24 @@ impl Rendering {
             }
             compiler.template(method, At::Definition)
         });
-        let mut mapping = |key: &str| {
+        let mut mapping = |key: &str, fits: fn(&Node) -> bool, wanted: &str| {
             let node = with.get(key)?;
-            if node.as_map().is_none() && !node.as_str().is_some_and(expr::is_expression) {
-                compiler.wrong_type(node, &format!("`{key}`"), "a mapping or an expression `${ … }`");
-                return None;
+            match node.as_map() {
+                Some(entries) => {
+                    for (name, item) in entries.iter().filter(|(_, item)| !fits(item)) {
+                        compiler.wrong_type(item, &format!("`{}` of `{key}`", name.text), wanted);
+                    }
+                }
+                None if node.as_str().is_some_and(expr::is_expression) => {}
+                None => {
+                    compiler.wrong_type(node, &format!("`{key}`"), "a mapping or an expression `${ … }`");
+                    return None;
+                }
             }
             compiler.template(node, At::Definition)
         };
-        let (headers, query) = (mapping("headers"), mapping("query"));
+        let headers = mapping("headers", is_scalar, "a text, a number or a boolean");
+        let query = mapping("query", is_scalar_or_list, "a text, a number, a boolean or a list of them");
         let body = with.get("body").and_then(|body| compiler.template(body, At::Definition));
         let (method, endpoint) = (method?, endpoint?);
         let verb = method_node.and_then(Node::as_str).unwrap_or_default().to_uppercase();
@@ -136,6 +145,15 @@ impl Rendering {
         let secret_headers = hides(&self.headers);
         http::shown(request, uri, |name| !secret_headers || name.eq_ignore_ascii_case(CONTENT_TYPE))
     }
+}
+
+/// What one line can hold; null leaves it out.
+fn is_scalar(node: &Node) -> bool {
+    node.as_map().is_none() && node.as_seq().is_none()
+}
+
+fn is_scalar_or_list(node: &Node) -> bool {
+    node.as_seq().map_or_else(|| is_scalar(node), |items| items.iter().all(is_scalar))
 }
 
 fn header_list(headers: &Value) -> Result<Vec<(String, String)>, Problem> {

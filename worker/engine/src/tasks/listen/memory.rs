@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::api::Value;
-use crate::snapshot::{Reader, SnapshotError, Stored, Writer};
+use crate::snapshot::{Grown, Reader, SnapshotError, Stored, Writer};
 use crate::strategy::Progress;
 use crate::value;
 
@@ -12,13 +12,13 @@ use crate::value;
 pub(crate) struct Listening {
     pub(super) progress: Progress,
     /// The events so far, as `read` gives them, where they are needed again.
-    pub(super) heard: Items,
+    pub(super) heard: Grown,
     /// `foreach`: consumed, and not begun with.
     pub(super) queue: Items,
     /// The one that is worked on.
     pub(super) current: Option<Item>,
     /// The results of those before it.
-    pub(super) results: Items,
+    pub(super) results: Grown,
     /// How many were begun with.
     begun: u32,
 }
@@ -30,7 +30,7 @@ pub(crate) struct Item {
     pub(crate) index: Value,
 }
 
-/// Values in their order, and how big they are.
+/// Values that come at the end and go at the beginning, and how big they are.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Items {
     /// Shared, so that a snapshot of the instance in memory costs nothing.
@@ -42,10 +42,10 @@ impl Listening {
     pub(super) fn new(progress: Progress) -> Self {
         Self {
             progress,
-            heard: Items::default(),
+            heard: Grown::default(),
             queue: Items::default(),
             current: None,
-            results: Items::default(),
+            results: Grown::default(),
             begun: 0,
         }
     }
@@ -80,11 +80,6 @@ impl Items {
 
     pub(super) fn bytes(&self) -> usize {
         usize::try_from(self.bytes).unwrap_or(usize::MAX)
-    }
-
-    /// As an array, which shares them.
-    pub(super) fn to_value(&self) -> Value {
-        Value::Arr(self.items.clone())
     }
 }
 

@@ -5,7 +5,7 @@ use crate::api::Value;
 use crate::expr::{self, Expression};
 use crate::machine::cx::Cx;
 use crate::plan::compiler::{At, Compiler, TaskNode};
-use crate::plan::keys::Keys;
+use crate::plan::keys::{Keys, OWN_PREFIX};
 use crate::plan::{BlockIndex, Then};
 use crate::problem::Problem;
 use crate::source::Node;
@@ -76,7 +76,13 @@ impl Catch {
 
 /// `errors.with` compares with constants.
 fn error_filter(node: &Node, compiler: &mut Compiler<'_>) -> Option<Value> {
-    for (key, field) in compiler.mapping(node, WITH)? {
+    let entries = compiler.mapping(node, WITH)?;
+    let fields: Vec<_> = entries.iter().filter(|(key, _)| !key.text.starts_with(OWN_PREFIX)).collect();
+    if fields.is_empty() {
+        let hint = "leave `errors` out to catch every error";
+        compiler.error("FS-VALUE", node, "`errors.with` names no field of an error", hint);
+    }
+    for (key, field) in &fields {
         if &*key.text == "status" {
             if field.as_int().is_none() {
                 compiler.wrong_type(field, "`status` of `errors.with`", "an integer");
@@ -92,5 +98,5 @@ fn error_filter(node: &Node, compiler: &mut Compiler<'_>) -> Option<Value> {
             );
         }
     }
-    Some(value::from_node(node))
+    Some(value::object(fields.iter().map(|(key, field)| (&*key.text, value::from_node(field)))))
 }
