@@ -42,6 +42,8 @@ pub struct Instance {
     pub(crate) depth: u32,
     /// Which ended instance it runs again.
     pub(crate) rerun_of: Option<InstanceId>,
+    /// Under which only one instance may live.
+    pub(crate) activation: Option<Hash16>,
     /// The last status event's number.
     pub(crate) sequence: u64,
     /// The next frame's number. Numbers are never used twice, and a child's is above its parent's.
@@ -108,6 +110,7 @@ impl Instance {
             timeout: None,
             depth: 0,
             rerun_of: None,
+            activation: None,
             sequence: 0,
             next_run: 1,
             input: Value::Null,
@@ -149,6 +152,12 @@ impl Instance {
     #[must_use]
     pub fn business_key(&self) -> Option<&str> {
         self.business_key.as_deref()
+    }
+
+    /// The key under which only one instance of its definition may live: known once it has started.
+    #[must_use]
+    pub fn activation(&self) -> Option<Hash16> {
+        self.activation
     }
 
     /// The definition that it runs.
@@ -434,12 +443,16 @@ impl Instance {
         self.steps_since_wait.write(to);
         self.go_on_at.write(to);
         // Most have nothing of what follows: their snapshots stay as they were before there was any of it.
-        if !self.apart.is_empty() || self.rerun_of.is_some() {
+        let has_more = self.rerun_of.is_some() || self.activation.is_some();
+        if !self.apart.is_empty() || has_more {
             to.number(self.apart.len() as u64);
             self.apart.values().for_each(|apart| apart.write(to));
         }
-        if let Some(ended) = self.rerun_of {
-            Some(Hash16(ended.0)).write(to);
+        if has_more {
+            self.rerun_of.map(|ended| Hash16(ended.0)).write(to);
+        }
+        if self.activation.is_some() {
+            self.activation.write(to);
         }
     }
 
@@ -460,6 +473,7 @@ impl Instance {
             timeout: Stored::read(from)?,
             depth: Stored::read(from)?,
             rerun_of: None,
+            activation: None,
             sequence: Stored::read(from)?,
             next_run: Stored::read(from)?,
             input: Stored::read(from)?,
@@ -486,6 +500,9 @@ impl Instance {
         }
         if !from.is_at_end() {
             instance.rerun_of = Option::<Hash16>::read(from)?.map(|ended| InstanceId(ended.0));
+        }
+        if !from.is_at_end() {
+            instance.activation = Stored::read(from)?;
         }
         if !instance.phase.has_ended() {
             let flights = instance.frames.iter().map(|frame| instance.flights(plan, frame.run).effects.len());

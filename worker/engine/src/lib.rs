@@ -40,7 +40,7 @@ pub use filter::Filter;
 pub use instance::Instance;
 pub use machine::apply;
 pub use plan::checkpoint::check_policy as check_checkpoint;
-pub use plan::{EventUse, Plan, Traffic};
+pub use plan::{EventUse, OnDuplicate, Plan, Traffic};
 pub use problem::Problem;
 pub use resource::Bundle;
 pub use snapshot::{LargeValue, Snapshot, SnapshotError};

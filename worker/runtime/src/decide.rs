@@ -4,6 +4,7 @@
 //! several through the mailbox (PROTOCOL D1); where nobody waits under a key that some definition listens with, it parks
 //! under that key (D3). New bookmarks are seen by the unmatched events of the same batch.
 
+mod activation;
 mod children;
 mod commands;
 mod events;
@@ -71,6 +72,8 @@ impl Decided {
 pub(crate) struct Ground<'a> {
     pub(crate) catalogue: &'a Catalogue,
     pub(crate) shared: &'a Shared,
+    /// Instances that may not live, because these others live under the same activation key.
+    pub(crate) active: &'a HashMap<InstanceId, InstanceId>,
     pub(crate) env: Env<'a>,
 }
 

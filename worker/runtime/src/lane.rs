@@ -2,7 +2,7 @@
 //!
 //! It must never acknowledge before the commit and the look, and never give up an item: what conflicts is decided again.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -57,6 +57,8 @@ struct Aftermath {
     alone: Vec<Item>,
     /// Children that may be there already: what decides again must know.
     children: Vec<InstanceId>,
+    /// Instances that may not live beside these others: what decides again must know.
+    active: HashMap<InstanceId, InstanceId>,
     /// New instances: something may be kept for them.
     born: Vec<InstanceId>,
     /// New business keys: a command may wait for them.
@@ -137,23 +139,32 @@ impl Lane {
     async fn process(&self, mut items: VecDeque<Item>) {
         let mut fruitless = 0;
         let mut children = Vec::new();
+        let mut active = HashMap::new();
         while !items.is_empty() {
             if fruitless > self.shared.options.conflict_rounds_quick {
                 let pause_ms = rand::rng().random_range(1..=20 * u64::from(fruitless.min(10)));
                 tokio::time::sleep(Duration::from_millis(pause_ms)).await;
             }
             let batch = items.drain(..items.len().min(self.shared.options.batch_max)).collect();
-            let after = self.round(batch, &children).await;
+            let after = self.round(batch, &children, &active).await;
+            active.extend(after.active);
             fruitless = if after.committed { 0 } else { fruitless + 1 };
             items.extend(after.next);
             for item in after.alone {
-                items.extend(self.round(vec![item], &children).await.next);
+                let after = self.round(vec![item], &children, &active).await;
+                active.extend(after.active);
+                items.extend(after.next);
             }
             children = after.children;
         }
     }
 
-    async fn round(&self, items: Vec<Item>, children: &[InstanceId]) -> Aftermath {
+    async fn round(
+        &self,
+        items: Vec<Item>,
+        children: &[InstanceId],
+        active: &HashMap<InstanceId, InstanceId>,
+    ) -> Aftermath {
         let (catalogue, routes, loaded) = self.load(&items, children).await;
         let env = Env {
             now_us: loaded.now_us,
@@ -162,7 +173,7 @@ impl Lane {
             limits: &self.shared.options.engine,
             ticks_us,
         };
-        let ground = Ground { catalogue: &catalogue, shared: &self.shared, env };
+        let ground = Ground { catalogue: &catalogue, shared: &self.shared, active, env };
         // A batch of long workflows must not keep the heartbeat and the relay from their thread.
         let decision = tokio::task::block_in_place(|| decide(ground, &items, &routes, loaded));
         let mut after = self.commit(items, &routes, decision).await;
@@ -302,9 +313,10 @@ impl Lane {
                     }
                 }
             }
-            Verdict::Active(other) => {
-                let reason = format!("instance {other} lives under the same activation key");
-                self.failed(&reason, mine, after);
+            Verdict::Active(holder) => {
+                add(&self.shared.counters.conflicts, 1);
+                after.active.extend(decided.instance.map(|instance| (instance, holder)));
+                after.next.extend(mine.into_iter().map(|(item, _)| item));
             }
             Verdict::Failed(reason) => self.failed(&reason, mine, after),
         }

@@ -226,6 +226,7 @@ impl Work {
                 definition: self.deployed.number,
                 status: phase as i16,
                 business_key: header.business_key.clone(),
+                activation: self.instance.activation(),
                 parent: self.parent,
                 ended: phase.has_ended(),
                 state: snapshot.bytes,

@@ -16,7 +16,7 @@ pub(crate) mod look;
 pub(crate) mod run;
 pub(crate) mod vars;
 
-use flagstop_schemas::{StatusKind, message_key};
+use flagstop_schemas::{Hash16, StatusKind, message_key};
 
 use crate::api::{Env, Phase, Rejected, Stimulus, Transition, Value};
 use crate::instance::{GoOnAt, Instance, Kept, slot_parts};
@@ -143,8 +143,10 @@ impl Machine<'_> {
     }
 
     fn begin_workflow(&mut self) -> Option<Work> {
-        match self.take_workflow_input(self.instance.input.clone()) {
-            Ok(input) => {
+        let taken = self.take_workflow_input(self.instance.input.clone());
+        match taken.and_then(|input| Ok((self.activation(&input)?, input))) {
+            Ok((activation, input)) => {
+                self.instance.activation = activation;
                 self.instance.business_key = self.business_key(&input);
                 self.begin_list(None, self.plan.workflow().list, input)
             }
@@ -170,6 +172,17 @@ impl Machine<'_> {
             Some(from) => self.workflow_vars().eval(from, &raw).map_err(|problem| problem.located("/input/from")),
             None => Ok(raw),
         }
+    }
+
+    /// The key under which only one instance may live, of the workflow's transformed input; null is none. Unlike the business
+    /// key it decides something, so whatever goes wrong with it is a fault.
+    fn activation(&self, input: &Value) -> Result<Option<Hash16>, Problem> {
+        let Some(activation) = &self.plan.workflow().activation else { return Ok(None) };
+        let key = self.workflow_vars().eval(&activation.key, input);
+        let key = key.map_err(|problem| problem.located("/document/metadata/flagstop/activation/key"))?;
+        let it = self.plan.reference();
+        let parts = [it.namespace.as_bytes(), it.name.as_bytes(), &value::canonical(&key)];
+        Ok((key != Value::Null).then(|| Hash16::of("flagstop/activation", &parts)))
     }
 
     /// The author's name for the business object, of the workflow's transformed input. It is a label: whatever can't be

@@ -7,10 +7,10 @@ use flagstop_schemas::Hash16;
 use super::compiler::{At, Compiler};
 use super::keys::Keys;
 use super::named::NamedOf;
-use super::{Block, Plan, Workflow, reach};
+use super::{Activation, Block, OnDuplicate, Plan, Workflow, reach};
 use crate::api::Reference;
 use crate::diagnostic::{Diagnostics, Severity};
-use crate::expr::Mode;
+use crate::expr::{Mode, Template};
 use crate::limits::Limits;
 use crate::pointer::Pointer;
 use crate::reference;
@@ -39,9 +39,10 @@ const EVALUATE: Keys = Keys { of: "`evaluate`", known: &["language", "mode"], no
 /// `document.metadata.flagstop`: this engine's own settings.
 const FLAGSTOP: Keys = Keys {
     of: "`document.metadata.flagstop`",
-    known: &["businessKey", "checkpoint", "checkpoints", "timezone", "missedRuns"],
-    not_yet: &["activation"],
+    known: &["activation", "businessKey", "checkpoint", "checkpoints", "timezone", "missedRuns"],
+    not_yet: &[],
 };
+const ACTIVATION: Keys = Keys { of: "`activation`", known: &["key", "onDuplicate"], not_yet: &[] };
 
 pub(super) fn compile(source: &[u8], bundle: &Bundle, limits: &Limits) -> Result<Plan, Diagnostics> {
     let root = source::read(source, limits)?;
@@ -68,7 +69,7 @@ impl<'a> Compiler<'a> {
         if let Some(evaluate) = root.get("evaluate") {
             self.evaluate(evaluate);
         }
-        let business_key = document.and_then(|document| self.flagstop(document));
+        let (business_key, activation) = document.map(|document| self.flagstop(document)).unwrap_or_default();
         let input = root.get("input").filter(|input| self.mapping(input, INPUT).is_some());
         let output = root.get("output").filter(|output| self.mapping(output, OUTPUT).is_some());
         let input_schema = input.and_then(|input| input.get("schema")).and_then(|schema| self.schema(schema));
@@ -106,6 +107,7 @@ impl<'a> Compiler<'a> {
                 output_schema,
                 secrets: std::mem::take(&mut self.secrets),
                 business_key,
+                activation,
                 timeout,
                 list: list?,
             },
@@ -204,12 +206,29 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    fn flagstop(&mut self, document: &Node) -> Option<crate::expr::Template> {
+    fn flagstop(&mut self, document: &Node) -> (Option<Template>, Option<Activation>) {
         let settings = document.get("metadata").and_then(|metadata| metadata.get("flagstop"));
         self.checkpoints_of_workflow(settings);
-        let settings = settings?;
-        self.mapping(settings, FLAGSTOP)?;
-        settings.get("businessKey").and_then(|key| self.jq_or_template(key, At::WorkflowInput))
+        let Some(settings) = settings.filter(|settings| self.mapping(settings, FLAGSTOP).is_some()) else {
+            return (None, None);
+        };
+        let activation = settings.get("activation").and_then(|activation| self.activation(activation));
+        (settings.get("businessKey").and_then(|key| self.jq_or_template(key, At::WorkflowInput)), activation)
+    }
+
+    fn activation(&mut self, node: &Node) -> Option<Activation> {
+        self.mapping(node, ACTIVATION)?;
+        let on_duplicate = match node.get("onDuplicate").map(|policy| (policy, policy.as_str())) {
+            None | Some((_, Some("deadLetter"))) => OnDuplicate::DeadLetter,
+            Some((_, Some("drop"))) => OnDuplicate::Drop,
+            Some((policy, _)) => {
+                let hint = "leave it out for `deadLetter`";
+                self.error("FS-VALUE", policy, "`onDuplicate` must be `drop` or `deadLetter`", hint);
+                return None;
+            }
+        };
+        let key = self.required(node, "key", ACTIVATION.of)?;
+        Some(Activation { key: self.jq_or_template(key, At::WorkflowInput)?, on_duplicate })
     }
 }
 

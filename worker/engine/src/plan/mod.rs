@@ -71,9 +71,27 @@ pub(crate) struct Workflow {
     /// `use.secrets`.
     pub(crate) secrets: Vec<String>,
     pub(crate) business_key: Option<Template>,
+    /// Of how many instances only one may live.
+    pub(crate) activation: Option<Activation>,
     /// After how long it is cut.
     pub(crate) timeout: Option<Template>,
     pub(crate) list: BlockIndex,
+}
+
+/// `document.metadata.flagstop.activation`: one live instance per key.
+#[derive(Debug)]
+pub(crate) struct Activation {
+    pub(crate) key: Template,
+    pub(crate) on_duplicate: OnDuplicate,
+}
+
+/// What becomes of a trigger whose activation key a live instance has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnDuplicate {
+    /// It starts nothing, and that is all.
+    Drop,
+    /// It starts nothing, and is a dead letter.
+    DeadLetter,
 }
 
 /// A task's place in the arena.
@@ -227,6 +245,12 @@ impl Plan {
     #[must_use]
     pub fn triggers(&self) -> &[Filter] {
         self.schedule.triggers()
+    }
+
+    /// What becomes of a trigger whose activation key a live instance has; `None`: it has no such keys.
+    #[must_use]
+    pub fn on_duplicate(&self) -> Option<OnDuplicate> {
+        self.workflow.activation.as_ref().map(|activation| activation.on_duplicate)
     }
 
     /// The filters of all listens.

@@ -1,6 +1,7 @@
 //! What workflows do, told as scenarios: each runs as it is and with a crash after every transition.
 #![allow(clippy::unwrap_used, reason = "a test may stop where it can't go on")]
 
+mod activation;
 mod authentication;
 mod checkpoints;
 mod data_flow;

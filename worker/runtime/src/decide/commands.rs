@@ -83,6 +83,9 @@ impl Decider<'_> {
             self.decision.done.push(index);
             return;
         }
+        if let Some(why) = self.not_beside(instance) {
+            return self.duplicate_command(index, key, asked, &deployed, &why, message);
+        }
         self.works.insert(instance, Work::create(instance, deployed));
         match self.apply(instance, Stimulus::Start { input, cause: Some(command.cause.clone()), depth: 0 }) {
             Ok(()) => {
@@ -139,6 +142,11 @@ impl Decider<'_> {
 
     fn carry_out(&mut self, instance: InstanceId, verb: &Verb, asked: &Asked) -> Answer {
         let Some(work) = self.works.get(&instance) else { return Answer::Later };
+        if matches!(verb, Verb::Retry)
+            && let Some(why) = self.not_beside(instance)
+        {
+            return Answer::Refused(why);
+        }
         let applied = match verb {
             Verb::Resume(_) if work.phase() == Phase::Suspended => return Answer::Later,
             Verb::Resume(event) => self.resume(instance, event),

@@ -7,7 +7,7 @@ use flagstop_engine::api::{Phase, Rejected, Stimulus};
 use flagstop_engine::{Event, value};
 use flagstop_schemas::{Hash16, InstanceId};
 use flagstop_store::port::Group;
-use flagstop_store::rows::{NewMail, NewParked};
+use flagstop_store::rows::{DeadLetter, NewMail, NewParked};
 
 use super::schedules::Collected;
 use super::{Arrival, Decider};
@@ -34,6 +34,8 @@ struct Targets {
     later: Vec<InstanceId>,
     /// Keys under which nobody waits.
     missing: Vec<Hash16>,
+    /// Definitions that it would start, were it not for others that live under the same activation key, and why.
+    refused: Vec<(Arc<Deployed>, String)>,
 }
 
 impl Decider<'_> {
@@ -60,7 +62,7 @@ impl Decider<'_> {
         loop {
             let targets = self.targets(event, route);
             let direct = match targets.now.as_slice() {
-                [] if targets.later.is_empty() => return false,
+                [] if targets.later.is_empty() && targets.refused.is_empty() => return false,
                 [Target::Start(..)] => true,
                 [Target::Wait(instance, _)] => !self.unreadable.contains_key(instance),
                 _ => false,
@@ -79,9 +81,11 @@ impl Decider<'_> {
             match self.apply(instance, stimulus) {
                 Ok(()) => {
                     let parked = self.also_parked(key, event, &targets);
+                    let refused = self.refusals(&targets, message);
                     if let Some(work) = self.works.get_mut(&instance) {
                         work.group.inbox.push(key);
                         work.group.park.extend(parked);
+                        work.group.dead.extend(refused);
                         work.kept.extend(targets.later);
                         work.items.push(index);
                     }
@@ -118,8 +122,12 @@ impl Decider<'_> {
             let it = deployed.plan.reference();
             let id = InstanceId::of_trigger(&envelope.source, &envelope.id, &it.namespace, &it.name);
             // One that is there was started by this same message, earlier (PROTOCOL D12).
-            if !self.works.contains_key(&id) && !self.unreadable.contains_key(&id) {
-                targets.now.push(Target::Start(id, deployed.clone()));
+            if self.works.contains_key(&id) || self.unreadable.contains_key(&id) {
+                continue;
+            }
+            match self.not_beside(id) {
+                Some(why) => targets.refused.push((deployed.clone(), why)),
+                None => targets.now.push(Target::Start(id, deployed.clone())),
             }
         }
         let mut waiting = BTreeMap::new();
@@ -140,6 +148,11 @@ impl Decider<'_> {
         targets
     }
 
+    /// One letter, however many definitions it would have started.
+    fn refusals(&self, targets: &Targets, message: &Message) -> Option<DeadLetter> {
+        targets.refused.iter().find_map(|(deployed, why)| self.duplicate_letter(deployed, why, message))
+    }
+
     /// Several targets: the message is recorded once, and each target gets its copy in the mailbox.
     fn post(&mut self, arrival: &Arrival<'_>, targets: &Targets, group: Group) {
         let group = self.posted(arrival, targets, group);
@@ -147,7 +160,8 @@ impl Decider<'_> {
     }
 
     fn posted(&self, arrival: &Arrival<'_>, targets: &Targets, mut group: Group) -> Group {
-        let &Arrival { key, event, .. } = arrival;
+        let &Arrival { key, event, message, .. } = arrival;
+        group.dead.extend(self.refusals(targets, message));
         let post = targets.now.iter().map(|target| match target {
             Target::Start(instance, deployed) => {
                 let envelope = event.envelope();
@@ -167,7 +181,7 @@ impl Decider<'_> {
         group.post.extend(post);
         group.park = self.also_parked(key, event, targets);
         // Who keeps it for later may be all there are.
-        let heard = !group.post.is_empty();
+        let heard = !group.post.is_empty() || !targets.refused.is_empty();
         group.park.iter_mut().for_each(|row| row.matched = heard || !targets.later.contains(&InstanceId(row.key.0)));
         group.inbox.push(key);
         group

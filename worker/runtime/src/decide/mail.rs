@@ -27,6 +27,9 @@ impl Decider<'_> {
                 return;
             }
         };
+        if matches!(mail, Mail::Start { .. }) && self.duplicate_start(row) {
+            return;
+        }
         if let Mail::Start { .. } = mail
             && !self.works.contains_key(&row.instance)
         {
@@ -50,7 +53,10 @@ impl Decider<'_> {
             Mail::Cancel => self.mailed(row, Stimulus::Cancel),
             Mail::Suspend => self.mailed(row, Stimulus::Suspend),
             Mail::Continue => self.mailed(row, Stimulus::Continue),
-            Mail::Retry => self.mailed(row, Stimulus::Retry),
+            Mail::Retry => match self.not_beside(row.instance) {
+                None => self.mailed(row, Stimulus::Retry),
+                Some(why) => tracing::warn!(instance = %row.instance, mail = row.id, "it can't be retried: {why}"),
+            },
             Mail::Proceed => self.mailed(row, Stimulus::Proceed),
             Mail::Rerun { source, id } => {
                 if let Answer::Refused(why) = self.rerun(row.instance, (&source, &id)) {
