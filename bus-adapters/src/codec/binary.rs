@@ -8,35 +8,26 @@ use super::attributes::Attributes;
 use super::{CodecError, CodecLimits, is_json, json};
 use crate::port::RawMessage;
 
-/// The spellings of the attribute headers. AMQP has both of the first two; Kafka the third; the last is HTTP's, for
-/// bridges, with HTTP's percent-encoding and free case.
-const PREFIXES: [(&str, Spelling); 4] = [
-    ("cloudEvents_", Spelling::AsIs),
-    ("cloudEvents:", Spelling::AsIs),
-    ("ce_", Spelling::AsIs),
-    ("ce-", Spelling::Http),
-];
+/// The spellings of the attribute headers: AMQP has the first two, Kafka the third, and the binding for RabbitMQ the last,
+/// like HTTP.
+const PREFIXES: [&str; 4] = ["cloudEvents_", "cloudEvents:", "ce_", HTTP_PREFIX];
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Spelling {
-    AsIs,
-    Http,
-}
+/// The only one that may be written in any case.
+const HTTP_PREFIX: &str = "ce-";
 
 pub(super) fn decode(message: &RawMessage, limits: &CodecLimits) -> Result<CloudEvent, CodecError> {
     let mut attributes = Attributes::default();
     let mut found = false;
     for (header, value) in &message.headers {
-        let Some((name, spelling)) = attribute(header) else { continue };
+        let Some((name, prefix)) = attribute(header) else { continue };
         found = true;
         let Ok(text) = std::str::from_utf8(value) else {
             return Err(CodecError::attribute(name, "is not UTF-8 text"));
         };
-        match spelling {
-            Spelling::AsIs => attributes.insert(name, Value::from(text), limits)?,
-            Spelling::Http => {
-                attributes.insert(&name.to_ascii_lowercase(), Value::from(percent_decoded(text)), limits)?;
-            }
+        if prefix == HTTP_PREFIX {
+            attributes.insert(&name.to_ascii_lowercase(), Value::from(text), limits)?;
+        } else {
+            attributes.insert(name, Value::from(text), limits)?;
         }
     }
     if !found {
@@ -68,17 +59,25 @@ fn data(body: &Bytes, media_type: Option<&str>, limits: &CodecLimits) -> Result<
     }
 }
 
-fn attribute(header: &str) -> Option<(&str, Spelling)> {
-    PREFIXES.iter().find_map(|(prefix, spelling)| {
+fn attribute(header: &str) -> Option<(&str, &'static str)> {
+    PREFIXES.iter().find_map(|prefix| {
         let (start, name) = header.split_at_checked(prefix.len())?;
-        start.eq_ignore_ascii_case(prefix).then_some((name, *spelling))
+        start.eq_ignore_ascii_case(prefix).then_some((name, *prefix))
     })
 }
 
-/// Decodes `%XX`; what isn't a valid sequence, or wouldn't be UTF-8, stays as it is.
-fn percent_decoded(text: &str) -> String {
+/// The message with the percent-encoding of HTTP's headers undone. `%XX` that is no valid sequence stays as it is.
+pub(super) fn without_percent_encoding(message: &RawMessage) -> RawMessage {
+    let decoded = |(name, value): &(String, Bytes)| (name.clone(), percent_decoded(value));
+    RawMessage { headers: message.headers.iter().map(decoded).collect(), ..message.clone() }
+}
+
+fn percent_decoded(text: &Bytes) -> Bytes {
+    if !text.contains(&b'%') {
+        return text.clone();
+    }
     let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
+    let mut rest = &text[..];
     while let [first, tail @ ..] = rest {
         let digits = tail.get(..2).and_then(|two| std::str::from_utf8(two).ok());
         let byte = digits.filter(|two| two.bytes().all(|d| d.is_ascii_hexdigit()));
@@ -93,5 +92,5 @@ fn percent_decoded(text: &str) -> String {
             }
         }
     }
-    String::from_utf8(out).unwrap_or_else(|_| text.to_owned())
+    if std::str::from_utf8(&out).is_ok() { Bytes::from(out) } else { text.clone() }
 }

@@ -70,6 +70,15 @@ pub fn decode(message: &RawMessage, limits: &CodecLimits) -> Result<CloudEvent, 
     }
 }
 
+/// Reads an event that came over HTTP, where attributes are percent-encoded. On a broker they are not, whatever the prefix
+/// of their headers: `ce-` is also that of the binding for RabbitMQ.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_http(message: &RawMessage, limits: &CodecLimits) -> Result<CloudEvent, CodecError> {
+    decode(&binary::without_percent_encoding(message), limits)
+}
+
 /// `true` for `application/json`, `text/json`, `application/anything+json` and the like.
 fn is_json(media_type: &str) -> bool {
     let essence = essence(media_type);

@@ -62,13 +62,23 @@ fn binary_mode_is_read_in_every_spelling() {
 }
 
 #[test]
-fn http_spelling_is_percent_decoded_and_free_in_case() {
-    let message = binary("ce-", None, &[("Subject", "J%C3%BCrgen%20%"), ("Tenant", "a%zz")], b"");
-    let event = read(&message).unwrap();
+fn attributes_are_percent_encoded_over_http_and_nowhere_else() {
+    let message = binary("ce-", None, &[("Subject", "J%C3%BCrgen%20%"), ("Tenant", "a%zz%FF")], b"");
+    let event = decode_http(&message, &CodecLimits::default()).unwrap();
     assert_eq!(event.subject.as_deref(), Some("Jürgen %"));
-    assert_eq!(event.extensions["tenant"], json!("a%zz"));
-    let other = binary("ce_", None, &[("subject", "100%25")], b"");
-    assert_eq!(read(&other).unwrap().subject.as_deref(), Some("100%25"));
+    assert_eq!(event.extensions["tenant"], json!("a%zz%FF"), "what would be no text stays as it is");
+    for prefix in ["ce-", "ce_", "cloudEvents_", "cloudEvents:"] {
+        let event = read(&binary(prefix, None, &[("subject", "Jürgen 100%25")], b"")).unwrap();
+        assert_eq!(event.subject.as_deref(), Some("Jürgen 100%25"), "{prefix}");
+    }
+}
+
+/// Some SDKs repeat the content type among the attributes.
+#[test]
+fn a_repeated_content_type_is_no_contradiction() {
+    let extra = [EXTRA[0], EXTRA[1], EXTRA[2], ("datacontenttype", "application/json")];
+    assert_eq!(read(&binary("ce_", Some("application/json"), &extra, b"{ \"n\": 1.50 }")), Ok(hired()));
+    assert_eq!(read(&binary("cloudEvents_", None, &extra, b"{ \"n\": 1.50 }")), Ok(hired()));
 }
 
 #[test]

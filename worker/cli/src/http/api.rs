@@ -50,7 +50,7 @@ async fn take(ingest: &Ingest, request: Request) -> Result<Response, Problem> {
     })?;
     let message =
         RawMessage { content_type: content_type(&parts.headers), headers: ce(&parts.headers), key: None, body };
-    let event = flagstop_bus::decode(&message, &ingest.limits).map_err(|error| {
+    let event = flagstop_bus::decode_http(&message, &ingest.limits).map_err(|error| {
         let text = error.to_string();
         let detail = text.split_once(": ").map_or(text.as_str(), |(_, detail)| detail);
         let status = match error {
