@@ -13,6 +13,7 @@
 #   service_stop       asks the daemon to end; need not wait
 #   service_kill       ends it the hard way, as a power cut would
 #   service_url        prints the URL for PORT
+# With --tls the folder DATA/tls holds certificates (see make_certificates), and `has_tls` is true from then on.
 #   service_logs       prints the log files' paths
 
 set -euo pipefail
@@ -43,7 +44,7 @@ is_root() { [ "$(id -u)" = 0 ]; }
 
 usage() {
   cat >&2 <<TEXT
-usage: deploy/services/$SERVICE COMMAND [--data DIR] [--port PORT] [--now]
+usage: deploy/services/$SERVICE COMMAND [--data DIR] [--port PORT] [--tls] [--now]
 
   install   get what is missing (Debian packages need root; a message says what to install otherwise)
   start     install if needed, start on 127.0.0.1, wait until ready, print the URL (and nothing else) on stdout
@@ -55,6 +56,8 @@ usage: deploy/services/$SERVICE COMMAND [--data DIR] [--port PORT] [--now]
 
   --data DIR    its data folder (default: .services/$SERVICE below the project's root); each folder is an instance of its own
   --port PORT   default: the port of its last start if that is free, else any free one
+  --tls         at the first start in a folder: take encrypted connections only, with certificates made for it; the URL
+                names them
 TEXT
 }
 
@@ -136,6 +139,42 @@ check_owner() {
   [ ! -f "$DATA/flagstop-service" ] || [ "$(cat "$DATA/flagstop-service")" = "$SERVICE" ] ||
     die "$DATA is the data folder of $(cat "$DATA/flagstop-service"), not of $SERVICE" 2
 }
+
+# --- Certificates ---------------------------------------------------------------------------------------------
+
+CERTIFICATE_DAYS=30
+tls_wanted=""
+
+has_tls() { [ -f "$DATA/tls/ca.pem" ]; }
+
+# An authority of its own, and what it signed: `server.pem` for 127.0.0.1 and localhost, `client.pem`, each with its key.
+make_certificates() {
+  local folder=$DATA/tls name
+  if [ -z "$tls_wanted" ] || has_tls; then return 0; fi
+  command -v openssl >/dev/null || install_packages openssl || die "no openssl, no certificates"
+  [ ! -f "$DATA/port" ] || die "$DATA was started without --tls before; choose another folder" 2
+  mkdir -p "$folder"
+  {
+    for name in server client; do
+      openssl req -newkey rsa:2048 -nodes -subj "/CN=flagstop $name" -keyout "$folder/$name.key" -out "$folder/$name.csr"
+    done
+    openssl req -x509 -newkey rsa:2048 -nodes -days "$CERTIFICATE_DAYS" -subj "/CN=flagstop authority" \
+      -addext keyUsage=keyCertSign,cRLSign -keyout "$folder/ca.key" -out "$folder/authority.pem"
+    printf 'subjectAltName=IP:127.0.0.1,DNS:localhost\nextendedKeyUsage=serverAuth\n' >"$folder/server.ext"
+    printf 'extendedKeyUsage=clientAuth\n' >"$folder/client.ext"
+    for name in server client; do
+      openssl x509 -req -days "$CERTIFICATE_DAYS" -in "$folder/$name.csr" -extfile "$folder/$name.ext" \
+        -CA "$folder/authority.pem" -CAkey "$folder/ca.key" -CAcreateserial -out "$folder/$name.pem"
+    done
+  } >"$folder/openssl.log" 2>&1 || die "the certificates could not be made: see $folder/openssl.log"
+  chmod 600 "$folder"/*.key
+  if is_root && [ -n "$SERVICE_USER" ]; then chown -R "$SERVICE_USER" "$folder"; fi
+  # Last: the mark that all is there.
+  mv "$folder/authority.pem" "$folder/ca.pem"
+}
+
+# A path as a value in a URL's query.
+in_query() { sed 's/%/%25/g; s/+/%2B/g; s/@/%40/g; s/&/%26/g; s/#/%23/g' <<<"$1"; }
 
 # --- Ports ----------------------------------------------------------------------------------------------------
 
@@ -246,6 +285,7 @@ start() {
   install_service
   make_data "$chosen"
   check_owner
+  make_certificates
   exec 9>"$DATA/lock"
   flock -w "$((START_LIMIT_S + STOP_LIMIT_S))" 9 || die "another start or stop of $DATA does not end"
   if url=$(running_url); then
@@ -320,6 +360,10 @@ service_main() {
         ;;
       --now)
         how=now
+        shift
+        ;;
+      --tls)
+        tls_wanted=yes
         shift
         ;;
       *)

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+use super::tls::Tls;
 use crate::backoff::Delays;
 use crate::config::BusConfig;
 use crate::port::BusError;
@@ -30,13 +31,14 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn start(uri: &AMQPUri, role: &'static str, config: &BusConfig) -> Self {
+    pub(super) fn start(uri: &AMQPUri, tls: &Tls, role: &'static str, config: &BusConfig) -> Self {
         let (sender, current) = watch::channel(None);
         let why = Arc::new(Mutex::new("no attempt has ended yet".to_owned()));
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         let supervisor = Supervisor {
             uri: uri.clone(),
+            tls: tls.clone(),
             role,
             sender,
             why: Arc::clone(&why),
@@ -85,6 +87,7 @@ impl Link {
 
 struct Supervisor {
     uri: AMQPUri,
+    tls: Tls,
     role: &'static str,
     sender: watch::Sender<Option<Arc<Connection>>>,
     why: Arc<Mutex<String>>,
@@ -130,8 +133,9 @@ impl Supervisor {
 
     async fn connect(&self) -> lapin::Result<Connection> {
         let name = format!("flagstop {} (pid {})", self.role, std::process::id());
-        Connection::connect_uri(self.uri.clone(), ConnectionProperties::default().with_connection_name(name.into()))
-            .await
+        let properties = ConnectionProperties::default().with_connection_name(name.into());
+        let runtime = lapin::runtime::default_runtime()?;
+        Connection::connect_uri_with_config(self.uri.clone(), properties, self.tls.config()?, runtime).await
     }
 }
 

@@ -11,6 +11,7 @@ mod ledger;
 mod link;
 mod publisher;
 mod subscription;
+mod tls;
 mod topology;
 mod wire;
 
@@ -24,16 +25,18 @@ use tokio_util::task::TaskTracker;
 
 use self::link::Link;
 use self::publisher::Publisher;
+use self::tls::Tls;
 use crate::config::{BusConfig, without_password};
 use crate::port::{Bus, BusError, Channel, Commands, Consumer, Outgoing, PublishError, Subscription};
 
 pub(crate) fn open(url: &str, config: &BusConfig) -> Result<Arc<dyn Bus>, BusError> {
     let uri = uri(url, config)?;
+    let tls = Tls::of(url)?;
     // The first provider that is installed wins; a second attempt is no error.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Ok(Arc::new(RabbitMq {
-        publisher: Publisher::new(Link::start(&uri, "publish", config), config),
-        consuming: Arc::new(Link::start(&uri, "consume", config)),
+        publisher: Publisher::new(Link::start(&uri, &tls, "publish", config), config),
+        consuming: Arc::new(Link::start(&uri, &tls, "consume", config)),
         tasks: TaskTracker::new(),
         end: CancellationToken::new(),
         config: config.clone(),
