@@ -121,6 +121,20 @@ fn the_asyncapi_document_shows_what_is_deployed_and_how_it_is_configured() {
     let exchange = &json["channels"]["rabbitmq.status"]["bindings"]["amqp"]["exchange"]["name"];
     assert_eq!((exchange, &json["channels"]["kafka.in"]["address"]), (&json!("hr.steps"), &json!("hr.flagstop.in")));
     assert_eq!(json["operations"]["hr.onboarding.1.0.0.starts-on.kafka"]["action"], "receive");
+    // Only what leaves is described, and commands where they are taken.
+    let narrow = folder.write(
+        "narrow.toml",
+        "[status]\nevents = ['workflow.*']\n[bus]\ncommands = 'refuse'\nnames.commands = 'orders'\n",
+    );
+    let text = folder.flagstop(&["asyncapi", "--config", &narrow]).exits(0).stdout;
+    let parsed = parsed(&folder, &text);
+    let tells = operation(&parsed, "flagstop.tells.kafka")["messages"].as_array().unwrap().clone();
+    assert!(tells.len() >= 8 && tells.iter().all(|ty| ty.as_str().unwrap().contains(".workflow.")), "{tells:?}");
+    let obeys = operation(&parsed, "flagstop.obeys-alone.kafka");
+    assert_eq!(obeys["channels"], json!(["orders"]));
+    let answers = json!(["io.flagstop.command.accepted.v1", "io.flagstop.command.rejected.v1"]);
+    assert_eq!(obeys["reply"], answers);
+    assert!(!text.contains("flagstop.obeys.kafka") && !text.contains("status-changed"));
     // Without a workflow, what all share.
     let bare: Value =
         serde_json::from_str(&folder.flagstop(&["asyncapi", "--output", "json"]).exits(0).stdout).unwrap();

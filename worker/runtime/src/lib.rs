@@ -44,5 +44,6 @@ pub use options::{Options, StatusOptions, Unheard};
 pub use orders::{Order, rerun, tell};
 pub use redrive::redrive;
 pub use secrets::Secrets;
+pub use status::published;
 pub use vitals::{Signs, Vitals};
 pub use worker::{StartError, Worker};

@@ -39,6 +39,14 @@ impl Published {
     }
 }
 
+/// The types that these patterns of `status.events` let leave.
+///
+/// # Errors
+/// A pattern fits no type.
+pub fn published(patterns: &[String]) -> Result<Vec<&'static str>, String> {
+    Ok(Published::new(patterns)?.0.into_iter().map(StatusKind::wire_type).collect())
+}
+
 /// `workflow.completed`, `task.retried` …
 fn name(kind: StatusKind) -> String {
     format!("{}.{}", kind.scope().as_str(), kind.what())

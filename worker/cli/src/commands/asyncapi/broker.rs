@@ -16,8 +16,10 @@ pub enum Broker {
 /// What the messages of one channel are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Topic {
-    /// Events and commands for the workflows.
+    /// Events for the workflows, and commands unless these are refused there.
     In,
+    /// Commands alone, where they have a place of their own.
+    Commands,
     /// Status events.
     Status,
     /// Answers to commands.
@@ -29,13 +31,14 @@ pub enum Topic {
 }
 
 /// All of them, in the document's order.
-pub const TOPICS: [Topic; 5] = [Topic::In, Topic::Status, Topic::Answers, Topic::Out, Topic::Dead];
+pub const TOPICS: [Topic; 6] = [Topic::In, Topic::Commands, Topic::Status, Topic::Answers, Topic::Out, Topic::Dead];
 
 impl Topic {
     /// Its name in keys of the document.
     pub fn key(self) -> &'static str {
         match self {
             Self::In => "in",
+            Self::Commands => "commands",
             Self::Status => "status",
             Self::Answers => "answers",
             Self::Out => "out",
@@ -45,7 +48,8 @@ impl Topic {
 
     fn title(self) -> &'static str {
         match self {
-            Self::In => "Events and commands for workflows",
+            Self::In => "Events for workflows",
+            Self::Commands => "Commands to workflows",
             Self::Status => "Status events",
             Self::Answers => "Answers to commands",
             Self::Out => "Events that workflows emit",
@@ -103,7 +107,7 @@ impl Broker {
         });
         if self == Self::Rabbitmq {
             match topic {
-                Topic::In | Topic::Out => {
+                Topic::In | Topic::Commands | Topic::Out => {
                     channel["parameters"] = json!({ "type": { "description": "The event's type." } });
                 }
                 Topic::Status => {
@@ -130,7 +134,7 @@ impl Broker {
     fn address(self, topic: Topic, config: &BusConfig) -> String {
         match (self, topic) {
             (Self::Kafka, _) => self.place(topic, config),
-            (Self::Rabbitmq, Topic::In | Topic::Out) => "{type}".to_owned(),
+            (Self::Rabbitmq, Topic::In | Topic::Commands | Topic::Out) => "{type}".to_owned(),
             (Self::Rabbitmq, Topic::Status) => "{namespace}.{name}.{scope}.{what}".to_owned(),
             (Self::Rabbitmq, Topic::Answers) => "command.{answer}".to_owned(),
             (Self::Rabbitmq, Topic::Dead) => "{code}".to_owned(),
@@ -142,6 +146,7 @@ impl Broker {
         let names = &config.names;
         let name = match (topic, self) {
             (Topic::In, _) => &names.input,
+            (Topic::Commands, _) => &names.commands,
             (Topic::Status | Topic::Answers, _) => &names.status,
             (Topic::Out, _) => &names.output,
             (Topic::Dead, Self::Rabbitmq) => &names.dead,
@@ -159,6 +164,10 @@ impl Broker {
                  exchanges to it, or publish to it with any routing key.",
                 named(&config.names.work)
             ),
+            (Self::Rabbitmq, Topic::Commands) => {
+                format!("Topic exchange `{place}` with a queue of the same name, for those who may command.")
+            }
+            (Self::Kafka, Topic::Commands) => format!("Topic `{place}`, for those who may command."),
             (Self::Rabbitmq, Topic::Status) => format!(
                 "Topic exchange `{place}`: bind a queue of your own, `hr.*.workflow.#` for the workflows of one namespace, say."
             ),

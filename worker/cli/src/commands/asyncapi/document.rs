@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use flagstop_bus::port::Commands;
 use flagstop_engine::{EventUse, Plan};
 use serde_json::{Map, Value, json};
 
@@ -59,6 +60,15 @@ impl Document {
             }),
             types: BTreeMap::new(),
         };
+        // The patterns were checked with the rest of the configuration; what a worker refuses, nothing leaves by.
+        let published = flagstop_runtime::published(&config.worker.status.events).unwrap_or_default();
+        let mut commanded = Vec::new();
+        if config.bus.commands == Commands::Accept {
+            commanded.push(Topic::In);
+        }
+        if !config.bus.names.commands.is_empty() {
+            commanded.push(Topic::Commands);
+        }
         for broker in document.brokers.clone() {
             document.root["servers"][broker.key()] = broker.server(config.bus_url().ok());
             for topic in TOPICS {
@@ -68,24 +78,31 @@ impl Document {
             }
             document.root["components"]["schemas"][format!("{}.headers", broker.key())] = headers(broker);
             document.root["components"]["schemas"][format!("{}.status.headers", broker.key())] = status_headers(broker);
-            document.shared(broker);
+            document.shared(broker, &published, &commanded);
+            document.drop_empty(broker);
         }
         document
     }
 
     /// Status events, commands, answers and dead letters.
-    fn shared(&mut self, broker: Broker) {
+    fn shared(&mut self, broker: Broker, published: &[&str], commanded: &[Topic]) {
         for (path, text) in flagstop_schemas::schema_files() {
             let Some((folder, file)) = path.split_once('/') else { continue };
             let name = file.trim_end_matches(".schema.json");
-            let (topic, prefix) = match folder {
-                "status" => (Topic::Status, STATUS),
-                "command" if ANSWERS.contains(&name) => (Topic::Answers, COMMAND),
-                "command" => (Topic::In, COMMAND),
+            let (topics, prefix): (&[Topic], &str) = match folder {
+                "status" => (&[Topic::Status], STATUS),
+                "command" if ANSWERS.contains(&name) => (&[Topic::Answers], COMMAND),
+                "command" => (commanded, COMMAND),
                 _ => continue,
             };
+            let ty = format!("{prefix}{name}");
+            if folder == "status" && !published.contains(&ty.as_str()) {
+                continue;
+            }
             let schema: Value = serde_json::from_str(text).expect("the schema files are tested to be JSON");
-            self.described(broker, topic, &format!("{prefix}{name}"), &format!("{folder}.{name}"), &schema);
+            for topic in topics {
+                self.described(broker, *topic, &ty, &format!("{folder}.{name}"), &schema);
+            }
         }
         let letter = json!({
             "name": "Dead letter",
@@ -105,15 +122,24 @@ impl Document {
         self.message(broker, Topic::Dead, "letter", letter);
         self.operation(broker, "flagstop.tells", Topic::Status, Send, "Every status event of every workflow", None);
         self.operation(broker, "flagstop.sets-aside", Topic::Dead, Send, "Messages that could not be used", None);
-        let commands = self.messages(broker, Topic::In);
-        self.operation(broker, "flagstop.obeys", Topic::In, Receive, "Commands to workflows", Some(commands));
-        let answers = self.messages(broker, Topic::Answers);
-        if !answers.is_empty() {
+        for topic in commanded {
+            let name = if *topic == Topic::In { "flagstop.obeys" } else { "flagstop.obeys-alone" };
+            let commands = self.messages(broker, *topic);
+            self.operation(broker, name, *topic, Receive, "Commands to workflows", Some(commands));
+            let answers = self.messages(broker, Topic::Answers);
             let refs: Vec<Value> = answers.iter().map(|key| message_ref(broker, Topic::Answers, key)).collect();
             let reply = json!({ "channel": channel_ref(broker, Topic::Answers), "messages": refs });
-            self.root["operations"][operation_key("flagstop.obeys", broker)]["reply"] = reply;
-        } else if let Some(channels) = self.root["channels"].as_object_mut() {
-            channels.remove(&channel_key(broker, Topic::Answers));
+            self.root["operations"][operation_key(name, broker)]["reply"] = reply;
+        }
+    }
+
+    /// A place for commands that is not configured is not there.
+    fn drop_empty(&mut self, broker: Broker) {
+        let key = channel_key(broker, Topic::Commands);
+        if self.messages(broker, Topic::Commands).is_empty()
+            && let Some(channels) = self.root["channels"].as_object_mut()
+        {
+            channels.remove(&key);
         }
     }
 
