@@ -62,3 +62,36 @@ async fn an_event_that_nobody_listens_to_is_counted_or_by_policy_a_dead_letter()
         assert!(found.iter().all(|letter| letter.code == "FS-EVENT-UNHEARD"), "{found:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn d13_events_that_wait_too_long_for_the_broker_hold_new_messages_back_until_they_are_out() {
+    let scene = Scene::new(&[WAITS]).await;
+    let options = Options { relay_lag_max_ms: 300, relay_refusals_max: u32::MAX, ..Options::default() };
+    let (_worker, bus) = scene.worker(options).await;
+    bus.refuse(|_| true);
+    bus.deliver_event(&start("s1", 1));
+    scene.becomes(started("s1", "waits"), Phase::Waiting).await;
+    // What is committed passes the watermark; from then on nothing new is taken.
+    let mut taken = Vec::new();
+    for n in 2.. {
+        assert!(n < 200, "the watermark holds nothing back");
+        let (id, position) = (format!("s{n}"), bus.deliver_event(&start(&format!("s{n}"), n)));
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        if !bus.acked(position) {
+            taken.push((id, position));
+            break;
+        }
+    }
+    tokio::time::sleep(std::time::Duration::from_millis(600)).await;
+    let (id, position) = &taken[0];
+    assert!(!bus.acked(*position) && scene.phase(started(id, "waits")).await.is_none(), "it waits outside");
+    assert_eq!(bus.published(Channel::Status), []);
+    bus.refuse(|_| false);
+    scene.becomes(started(id, "waits"), Phase::Waiting).await;
+    let all = scene.all().await.len();
+    eventually("every instance's events are out", async || {
+        let ty = "io.serverlessworkflow.workflow.started.v1";
+        bus.published(Channel::Status).iter().filter(|event| event.ty == ty).count() == all
+    })
+    .await;
+}

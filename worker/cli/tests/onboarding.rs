@@ -266,3 +266,64 @@ fn a_worker_says_when_it_is_ready_and_drains_when_it_is_told_to() {
     assert!(said.any(|line| line.contains("SIGTERM: finishing what is under way")));
     assert_eq!(worker.wait().unwrap().code(), Some(0));
 }
+
+#[test]
+fn a_second_signal_ends_a_worker_at_once_and_another_one_goes_on_with_what_was_under_way() {
+    use std::io::{BufRead, BufReader, Read, Write};
+    use std::process::{Command, Stdio};
+    let folder = Folder::new();
+    let store = folder.store();
+    // It takes calls, and keeps the first caller waiting.
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let flow = format!(
+        "document: {{ dsl: '1.0.3', namespace: t, name: slow, version: '1.0.0' }}\nschedule: {{ every: {{ milliseconds: 100 }} }}\ndo:\n  - ask: {{ call: http, with: {{ method: get, endpoint: 'http://{}/x' }} }}\n",
+        server.local_addr().unwrap()
+    );
+    folder.flagstop(&["migrate", "--store", &store]).exits(0);
+    folder.flagstop(&["deploy", "--store", &store, &folder.write("slow.yaml", &flow)]).exits(0);
+    let start = || {
+        let mut worker = Command::new(env!("CARGO_BIN_EXE_flagstop"))
+            .args(["worker", "--store", &store, "--bus", "embedded:"])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let said = BufReader::new(worker.stderr.take().unwrap()).lines().map(Result::unwrap);
+        (worker, said)
+    };
+    let key = |stream: &mut std::net::TcpStream| {
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            request.extend(byte);
+        }
+        let text = String::from_utf8(request).unwrap().to_lowercase();
+        text.lines().find_map(|line| line.strip_prefix("idempotency-key: ").map(str::to_owned)).unwrap()
+    };
+    let (mut worker, mut said) = start();
+    let (mut waiting, _) = server.accept().unwrap();
+    let asked = key(&mut waiting);
+    let kill = |worker: &std::process::Child| {
+        assert!(Command::new("kill").arg(worker.id().to_string()).status().unwrap().success());
+    };
+    kill(&worker);
+    assert!(said.any(|line| line.contains("SIGTERM: finishing what is under way")));
+    assert!(worker.try_wait().unwrap().is_none(), "it waits for the answer");
+    kill(&worker);
+    assert!(said.any(|line| line.contains("SIGTERM again: leaving at once")));
+    assert_eq!(worker.wait().unwrap().code(), Some(3));
+    drop(waiting);
+
+    let (mut worker, _said) = start();
+    let again = loop {
+        let (mut stream, _) = server.accept().unwrap();
+        let found = key(&mut stream);
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").unwrap();
+        if found == asked {
+            break found;
+        }
+    };
+    assert_eq!(again, asked, "the same call, under the same key");
+    worker.kill().unwrap();
+    worker.wait().unwrap();
+}
