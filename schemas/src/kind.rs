@@ -72,6 +72,44 @@ impl StatusKind {
         &Self::ALL
     }
 
+    /// The types that the specification leaves open: they say again which phase another event has led to.
+    #[must_use]
+    pub const fn optional() -> &'static [Self] {
+        &[Self::WorkflowStatusChanged, Self::TaskStatusChanged]
+    }
+
+    /// Those required and those not.
+    pub fn every() -> impl Iterator<Item = Self> {
+        Self::all().iter().chain(Self::optional()).copied()
+    }
+
+    /// The phase that this event tells of, as a status-changed event names it; `None`: it is the same as before.
+    #[must_use]
+    pub fn status(self) -> Option<&'static str> {
+        Some(match self {
+            Self::TaskCreated => "pending",
+            Self::WorkflowStarted | Self::TaskStarted | Self::WorkflowResumed | Self::TaskResumed => "running",
+            Self::WorkflowSuspended | Self::TaskSuspended => "suspended",
+            Self::WorkflowCancelled | Self::TaskCancelled => "cancelled",
+            Self::WorkflowFaulted | Self::TaskFaulted => "faulted",
+            Self::WorkflowCompleted | Self::TaskCompleted => "completed",
+            Self::WorkflowCorrelationStarted
+            | Self::WorkflowCorrelationCompleted
+            | Self::TaskRetried
+            | Self::WorkflowStatusChanged
+            | Self::TaskStatusChanged => return None,
+        })
+    }
+
+    /// The status-changed event of the same scope.
+    #[must_use]
+    pub fn status_changed(self) -> Self {
+        match self.scope() {
+            Scope::Workflow => Self::WorkflowStatusChanged,
+            Scope::Task => Self::TaskStatusChanged,
+        }
+    }
+
     fn facts(self) -> &'static Facts {
         match self {
             Self::WorkflowStarted => facts!(Workflow, "workflow", "started", "startedAt"),
@@ -90,6 +128,8 @@ impl StatusKind {
             Self::TaskCancelled => facts!(Task, "task", "cancelled", "cancelledAt"),
             Self::TaskFaulted => facts!(Task, "task", "faulted", "faultedAt"),
             Self::TaskCompleted => facts!(Task, "task", "completed", "completedAt"),
+            Self::WorkflowStatusChanged => facts!(Workflow, "workflow", "status-changed", "updatedAt"),
+            Self::TaskStatusChanged => facts!(Task, "task", "status-changed", "updatedAt"),
         }
     }
 
@@ -99,10 +139,10 @@ impl StatusKind {
         self.facts().wire_type
     }
 
-    /// The type with this CloudEvent `type`, if it is one that the specification requires.
+    /// The type with this CloudEvent `type`.
     #[must_use]
     pub fn from_wire_type(wire_type: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.wire_type() == wire_type)
+        Self::every().find(|kind| kind.wire_type() == wire_type)
     }
 
     /// Whether it is about the instance or one of its tasks.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::{CloudEvent, Data, Header, Scope, StatusEvent, StatusKind};
+use crate::{CloudEvent, Data, Header, STATUS, Scope, StatusEvent, StatusKind};
 
 /// What RFC 3339 can write: the years 1 to 9999, less a day on either side for time zones.
 const TIME_US_MIN: i64 = -62_135_510_400_000_000;
@@ -25,7 +25,7 @@ pub fn render(header: &Header, event: &StatusEvent) -> CloudEvent {
     let time = time_text(event.at_us);
     let data = data(header, event, &instance, &time);
     CloudEvent {
-        id: format!("{instance}-{}", event.sequence),
+        id: id(event, &instance),
         source: source(header),
         ty: event.kind.wire_type().to_owned(),
         time: Some(time),
@@ -35,6 +35,20 @@ pub fn render(header: &Header, event: &StatusEvent) -> CloudEvent {
         subject: Some(instance),
         data: Data::Json(data),
     }
+}
+
+/// An optional event has no number of its own: the required one before it, its scope and its phase tell it apart.
+fn id(event: &StatusEvent, instance: &str) -> String {
+    match status(event) {
+        Some(status) => format!("{instance}-{}-{}-{status}", event.sequence, event.kind.scope().as_str()),
+        None => format!("{instance}-{}", event.sequence),
+    }
+}
+
+/// The phase that a status-changed event tells.
+fn status(event: &StatusEvent) -> Option<&str> {
+    let (_, status) = event.attributes.iter().find(|(name, _)| *name == STATUS)?;
+    status.as_str().filter(|_| StatusKind::optional().contains(&event.kind))
 }
 
 /// The routing key of a status event: `<namespace>.<name>.<workflow or task>.<what>`.
@@ -73,7 +87,7 @@ pub(crate) fn time_text(at_us: i64) -> String {
 fn extensions(header: &Header, event: &StatusEvent, instance: &str) -> BTreeMap<String, Value> {
     let mut extensions = BTreeMap::new();
     let mut put = |name: &str, value: Value| extensions.insert(name.to_owned(), value);
-    for (name, value) in &event.attributes {
+    for (name, value) in event.attributes.iter().filter(|(name, _)| *name != STATUS) {
         put(name, attribute(value.clone()));
     }
     if event.kind.scope() == Scope::Workflow
@@ -85,7 +99,9 @@ fn extensions(header: &Header, event: &StatusEvent, instance: &str) -> BTreeMap<
         put("businesskey", attribute(key.as_str().into()));
     }
     put("partitionkey", instance.into());
-    put("sequence", event.sequence.to_string().into());
+    if !StatusKind::optional().contains(&event.kind) {
+        put("sequence", event.sequence.to_string().into());
+    }
     extensions
 }
 
@@ -129,6 +145,10 @@ fn data(header: &Header, event: &StatusEvent, instance: &str, time: &str) -> Byt
     }
     push_key(&mut json, event.kind.time_field());
     push_string(&mut json, time);
+    if let Some(status) = status(event) {
+        push_key(&mut json, "status");
+        push_string(&mut json, status);
+    }
     // Written whatever the kind is: a field where none belongs is a defect that the validator must see.
     for (key, raw) in raws {
         if let Some(raw) = raw {

@@ -39,6 +39,10 @@ pub enum StatusKind {
     TaskFaulted = 15,
     /// `io.serverlessworkflow.task.completed.v1`
     TaskCompleted = 16,
+    /// `io.serverlessworkflow.workflow.status-changed.v1`: optional, and without a number of its own.
+    WorkflowStatusChanged = 17,
+    /// `io.serverlessworkflow.task.status-changed.v1`: optional, and without a number of its own.
+    TaskStatusChanged = 18,
 }
 
 /// One status event as the engine decides it; what its workflow is stands once in the journal row's [`Header`].
@@ -46,7 +50,8 @@ pub enum StatusKind {
 pub struct StatusEvent {
     /// Its type.
     pub kind: StatusKind,
-    /// Counts an instance's required status events from 1, without gaps.
+    /// Counts an instance's required status events from 1, without gaps. An optional one has the number of the required one
+    /// before it.
     pub sequence: u64,
     /// When it happened: microseconds since 1970-01-01 UTC on the database's clock.
     pub at_us: i64,
@@ -58,9 +63,13 @@ pub struct StatusEvent {
     pub error: Option<Box<RawValue>>,
     /// `correlationKeys` of a completed correlation, an object.
     pub correlation_keys: Option<Box<RawValue>>,
-    /// Further extension attributes: `causationid`, `causationsource`, `outputbytes`, `attempt`, `iteration` …
+    /// Further extension attributes: `causationid`, `causationsource`, `outputbytes`, `attempt`, `iteration` … Of a
+    /// status-changed event also [`STATUS`], which goes into the data.
     pub attributes: Vec<(&'static str, serde_json::Value)>,
 }
+
+/// The name under which a status-changed event's phase stands among its attributes until it is rendered.
+pub const STATUS: &str = "status";
 
 /// What all events of an instance share.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

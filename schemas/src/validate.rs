@@ -59,8 +59,7 @@ impl Validators {
         static COMPILED: OnceLock<Vec<Validator>> = OnceLock::new();
         static ANSWERS: OnceLock<Vec<Validator>> = OnceLock::new();
         Self {
-            compiled: COMPILED
-                .get_or_init(|| StatusKind::all().iter().map(|kind| compile(kind.schema_text())).collect()),
+            compiled: COMPILED.get_or_init(|| StatusKind::every().map(|kind| compile(kind.schema_text())).collect()),
             answers: ANSWERS.get_or_init(|| Answer::schemas().iter().map(|(_, _, text)| compile(text)).collect()),
         }
     }
@@ -70,12 +69,12 @@ impl Validators {
     /// # Errors
     /// The first rule that it breaks.
     pub fn check(&self, event: &CloudEvent) -> Result<(), Violation> {
-        let found = StatusKind::all().iter().zip(self.compiled).find(|(kind, _)| kind.wire_type() == event.ty);
+        let found = StatusKind::every().zip(self.compiled).find(|(kind, _)| kind.wire_type() == event.ty);
         let Some((kind, schema)) = found else {
             return Err(Violation::Type(event.ty.clone()));
         };
         event.validate()?;
-        let instance = check_envelope(*kind, event)?;
+        let instance = check_envelope(kind, event)?;
         let ty = kind.wire_type();
         let data = check_data(ty, schema, &event.data)?;
         let whose = data.get("name").or_else(|| data.get("workflow")).and_then(Value::as_str).unwrap_or_default();
@@ -164,11 +163,16 @@ fn check_envelope(kind: StatusKind, event: &CloudEvent) -> Result<&str, Attribut
     must(event.time.is_some(), "time", "is missing")?;
     must(event.datacontenttype.as_deref() == Some("application/json"), "datacontenttype", "must be application/json")?;
     must(event.dataschema.as_deref() == Some(kind.schema_id()), "dataschema", "must be the $id of the type's schema")?;
-    let sequence = text(event, "sequence")?;
-    must(is_sequence(sequence), "sequence", "must be a decimal number from 1, without padding")?;
     must(text(event, "partitionkey")? == instance, "partitionkey", "must be the instance id, as the subject is")?;
     let id = event.id.strip_prefix(instance).and_then(|rest| rest.strip_prefix('-'));
-    must(id == Some(sequence), "id", "must be the instance id, a hyphen and the sequence")?;
+    if StatusKind::optional().contains(&kind) {
+        must(!event.extensions.contains_key("sequence"), "sequence", "is for required events only")?;
+        must(id.is_some(), "id", "must begin with the instance id and a hyphen")?;
+    } else {
+        let sequence = text(event, "sequence")?;
+        must(is_sequence(sequence), "sequence", "must be a decimal number from 1, without padding")?;
+        must(id == Some(sequence), "id", "must be the instance id, a hyphen and the sequence")?;
+    }
     let mut path = event.source.split('/');
     let is_path = path.next() == Some("") && path.clone().count() == 3 && path.all(|segment| !segment.is_empty());
     must(is_path, "source", "must be /namespace/name/version")?;

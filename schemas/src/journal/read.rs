@@ -57,7 +57,7 @@ impl<'a> Reader<'a> {
 
     fn status(&mut self) -> Read<StatusEvent> {
         let number = self.byte()?;
-        let kind = StatusKind::all().iter().copied().find(|kind| *kind as u8 == number);
+        let kind = StatusKind::every().find(|kind| *kind as u8 == number);
         Ok(StatusEvent {
             kind: kind.ok_or_else(|| self.damaged("no such type of status event"))?,
             sequence: self.number()?,

@@ -43,10 +43,22 @@ fn a_faulted_task_on_the_wire() {
 #[test]
 fn every_status_event_keeps_its_schema_with_the_least_and_with_all_it_may_carry() {
     let validators = Validators::new();
-    for (sequence, kind) in (1..).zip(StatusKind::all()) {
-        for event in [least(*kind, sequence), full(*kind, sequence)] {
+    for (sequence, kind) in (1..).zip(StatusKind::every()) {
+        for event in [least(kind, sequence), full(kind, sequence)] {
             validators.check(&render(&header(), &event)).unwrap_or_else(|why| panic!("{kind:?}: {why}"));
         }
+    }
+}
+
+#[test]
+fn a_status_changed_event_has_an_id_and_no_number_of_its_own() {
+    for (kind, whose) in [(StatusKind::WorkflowStatusChanged, "workflow"), (StatusKind::TaskStatusChanged, "task")] {
+        let event = render(&header(), &least(kind, 7));
+        assert_eq!(event.id, format!("8f14e45f-ceea-467f-a1d2-3c5b7e9f0a11-7-{whose}-waiting"));
+        assert_eq!(event.extensions.get("sequence"), None);
+        assert_eq!(event.extensions.get("status"), None);
+        assert_eq!(data(&event)["status"], "waiting");
+        assert_eq!(data(&event)["updatedAt"], "2026-11-21T10:33:00.123456Z");
     }
 }
 

@@ -1,6 +1,6 @@
 //! The onboarding of employee e-1, as the other tests use it.
 
-use flagstop_schemas::{CloudEvent, Data, Header, InstanceId, StatusEvent, StatusKind};
+use flagstop_schemas::{CloudEvent, Data, Header, InstanceId, STATUS, StatusEvent, StatusKind};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -35,7 +35,7 @@ pub fn least(kind: StatusKind, sequence: u64) -> StatusEvent {
         output: None,
         error: raw(ERROR).filter(|_| faulted),
         correlation_keys: None,
-        attributes: Vec::new(),
+        attributes: StatusKind::optional().contains(&kind).then(|| (STATUS, "waiting".into())).into_iter().collect(),
     }
 }
 

@@ -113,6 +113,18 @@ pub struct Env<'a> {
     /// Microseconds that only ever grow, for checkpoints by time: they decide where a transition ends, and nothing that it
     /// does.
     pub ticks_us: fn() -> i64,
+    /// Whether the optional status-changed events are told too.
+    pub status_changes: StatusChanges,
+}
+
+/// Whether the optional status-changed events are told, which say again what the others say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StatusChanges {
+    /// They are not.
+    #[default]
+    Left,
+    /// They stand in the journal behind the events that led to them.
+    Told,
 }
 
 /// What an `apply` decided.

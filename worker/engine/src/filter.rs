@@ -257,9 +257,7 @@ impl Filter {
 }
 
 fn is_internal(ty: &str) -> bool {
-    const STATUS_CHANGED: [&str; 2] =
-        ["io.serverlessworkflow.workflow.status-changed.v1", "io.serverlessworkflow.task.status-changed.v1"];
-    ty.starts_with("io.flagstop.command.") || StatusKind::from_wire_type(ty).is_some() || STATUS_CHANGED.contains(&ty)
+    ty.starts_with("io.flagstop.command.") || StatusKind::from_wire_type(ty).is_some()
 }
 
 impl Attribute {

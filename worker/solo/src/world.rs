@@ -19,7 +19,7 @@ mod schedule;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use flagstop_engine::api::{Effect, EffectOutcome, Env, Reference, Stimulus, Value, WaitReason};
+use flagstop_engine::api::{Effect, EffectOutcome, Env, Reference, StatusChanges, Stimulus, Value, WaitReason};
 use flagstop_engine::schedule::Sets;
 use flagstop_engine::{Instance, Limits, Plan};
 use flagstop_schemas::{CloudEvent, Entry, Hash16, Header, InstanceId};
@@ -398,6 +398,7 @@ impl World {
             limits: &self.options.limits,
             // Nothing is written here: no time is saved by it.
             ticks_us: || 0,
+            status_changes: StatusChanges::Left,
         }
     }
 

@@ -40,6 +40,7 @@ impl Machine<'_> {
             let idle = in_flight == 0 && rest == Rest::None;
             self.instance.phase = if idle { Phase::Waiting } else { Phase::Running };
         }
+        self.tell_phase();
 
         let effects = requests
             .into_iter()

@@ -23,6 +23,7 @@ impl Machine<'_> {
         self.journal(StatusKind::WorkflowResumed, |_| {});
         for run in self.live_runs() {
             self.journal_task(StatusKind::TaskResumed, run);
+            self.tell_waiting(run);
         }
     }
 

@@ -1,13 +1,19 @@
 //! What a transition tells the world: status events, numbered without gaps.
 
-use flagstop_schemas::{CloudEvent, Data, Entry, StatusEvent, StatusKind};
+use flagstop_schemas::{CloudEvent, Data, Entry, STATUS, StatusEvent, StatusKind};
 use serde_json::value::RawValue;
 
 use super::frame::{Frame, Run};
 use super::run::Machine;
-use crate::api::Value;
+use crate::api::{Phase, StatusChanges, Value};
 use crate::problem::Problem;
 use crate::value::to_json;
+
+/// Extension attributes of a status event.
+type Attributes = Vec<(&'static str, serde_json::Value)>;
+
+/// The attributes that a status-changed event has in common with the event that led to it.
+const SHARED: [&str; 3] = ["iteration", "attempt", "rerunof"];
 
 impl Machine<'_> {
     /// Publishes one status event.
@@ -25,7 +31,74 @@ impl Machine<'_> {
         };
         complete(&mut event);
         event.attributes.extend(self.instance.rerun_of.map(|ended| ("rerunof", ended.to_string().into())));
+        let changed = self.changed_by(&event);
         self.entries.push(Entry::Status(event));
+        self.entries.extend(changed);
+    }
+
+    /// The status-changed event that says the same as this one, if such are told.
+    fn changed_by(&mut self, event: &StatusEvent) -> Option<Entry> {
+        let status = event.kind.status().filter(|_| self.env.status_changes == StatusChanges::Told)?;
+        let changed = event.kind.status_changed();
+        if changed == StatusKind::WorkflowStatusChanged {
+            self.told = Some(self.instance.phase);
+        }
+        let attributes = event.attributes.iter().filter(|(name, _)| SHARED.contains(name)).cloned();
+        let attributes = attributes.chain([(STATUS, status.into())]).collect();
+        Some(Entry::Status(StatusEvent {
+            kind: changed,
+            task: event.task.clone(),
+            output: None,
+            error: None,
+            correlation_keys: None,
+            attributes,
+            ..*event
+        }))
+    }
+
+    /// Tells that a task waits for an event or a moment, which no required event says.
+    pub(super) fn tell_waiting(&mut self, run: Run) {
+        if self.env.status_changes == StatusChanges::Left || !self.waits(run) {
+            return;
+        }
+        let (task, attributes) = self.about(Some(run));
+        self.tell(StatusKind::TaskStatusChanged, task, attributes, "waiting");
+    }
+
+    fn waits(&self, run: Run) -> bool {
+        let flights = self.instance.flights(self.plan, run);
+        let outside = flights.effects.len() + flights.children.len();
+        outside == 0 && !(flights.bookmarks.is_empty() && flights.timers.is_empty())
+    }
+
+    /// Tells the phase that a transition has ended in, unless an event of it has led there.
+    pub(super) fn tell_phase(&mut self) {
+        let (was, is) = (self.before.phase, self.instance.phase);
+        let status = match is {
+            Phase::Running => "running",
+            Phase::Waiting => "waiting",
+            _ => return,
+        };
+        if self.env.status_changes == StatusChanges::Told && self.told.unwrap_or(was) != is {
+            self.tell(StatusKind::WorkflowStatusChanged, None, Vec::new(), status);
+        }
+    }
+
+    fn tell(&mut self, kind: StatusKind, task: Option<String>, mut attributes: Attributes, status: &'static str) {
+        attributes.push((STATUS, status.into()));
+        attributes.extend(self.instance.rerun_of.map(|ended| ("rerunof", ended.to_string().into())));
+        let (sequence, at_us) = (self.instance.sequence, self.env.now_us);
+        let (output, error, correlation_keys) = (None, None, None);
+        self.entries.push(Entry::Status(StatusEvent {
+            kind,
+            sequence,
+            at_us,
+            task,
+            output,
+            error,
+            correlation_keys,
+            attributes,
+        }));
     }
 
     /// Publishes one status event about a task.
@@ -49,7 +122,7 @@ impl Machine<'_> {
     }
 
     /// The pointer of a run's task, and which of its runs it is.
-    fn about(&self, run: Option<Run>) -> (Option<String>, Vec<(&'static str, serde_json::Value)>) {
+    fn about(&self, run: Option<Run>) -> (Option<String>, Attributes) {
         let Some(run) = run else { return (None, Vec::new()) };
         let mut attributes = Vec::new();
         let rounds: Vec<String> = self.instance.rounds(self.plan, run).iter().map(u32::to_string).collect();

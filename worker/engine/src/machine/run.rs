@@ -36,6 +36,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) children: Vec<ChildStart>,
     /// Runs that may wait for something else than before.
     pub(super) touched: Vec<Run>,
+    /// The phase that the last status-changed event of this transition told.
+    pub(super) told: Option<Phase>,
     /// The fault that travels outwards.
     pub(super) fault: Option<Fault>,
     steps: u32,
@@ -101,6 +103,7 @@ impl<'a> Machine<'a> {
             children: Vec::new(),
             touched: Vec::new(),
             fault: None,
+            told: None,
             steps: 0,
             tasks_done: 0,
             began_us: (env.ticks_us)(),
@@ -249,6 +252,9 @@ impl<'a> Machine<'a> {
             self.frame_mut(run).state = State::Live(memory);
             outcome
         });
+        if let Ok(Outcome::Pause) = outcome {
+            self.tell_waiting(run);
+        }
         Some(Work::Outcome(run, outcome))
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use flagstop_engine::api::{
-    ChildStart, Effect, EffectOutcome, Env, HttpRequest, Phase, Rejected, Request, Stimulus, Value,
+    ChildStart, Effect, EffectOutcome, Env, HttpRequest, Phase, Rejected, Request, StatusChanges, Stimulus, Value,
 };
 use flagstop_engine::resource::Document;
 use flagstop_engine::{Bundle, Diagnostics, Event, Instance, Limits, Plan, apply, value};
@@ -44,6 +44,7 @@ pub struct World {
     pub more: bool,
     /// The clock of checkpoints by time.
     pub ticks_us: fn() -> i64,
+    pub status_changes: StatusChanges,
 }
 
 /// So small that values of the scenarios are stored apart.
@@ -108,6 +109,7 @@ impl World {
             stored: HashMap::new(),
             more: false,
             ticks_us: || 0,
+            status_changes: StatusChanges::Left,
         }
     }
 
@@ -213,8 +215,14 @@ impl World {
 
     /// One transition, and with [`Kill::AfterEveryApply`] what a crash right after it does.
     pub fn apply(&mut self, stimulus: Stimulus) -> Result<(), Rejected> {
-        let env =
-            Env { now_us: self.now_us, seed: 7, secrets: &self.secrets, limits: &self.limits, ticks_us: self.ticks_us };
+        let env = Env {
+            now_us: self.now_us,
+            seed: 7,
+            secrets: &self.secrets,
+            limits: &self.limits,
+            ticks_us: self.ticks_us,
+            status_changes: self.status_changes,
+        };
         let before = self.instance.encode();
         let again = stimulus.clone();
         let result = apply(&self.plan, &self.instance, stimulus, &env);
@@ -321,8 +329,14 @@ impl World {
 
     /// One transition without any check.
     pub fn apply_quickly(&mut self, stimulus: Stimulus) {
-        let env =
-            Env { now_us: self.now_us, seed: 7, secrets: &self.secrets, limits: &self.limits, ticks_us: self.ticks_us };
+        let env = Env {
+            now_us: self.now_us,
+            seed: 7,
+            secrets: &self.secrets,
+            limits: &self.limits,
+            ticks_us: self.ticks_us,
+            status_changes: self.status_changes,
+        };
         let transition = apply(&self.plan, &self.instance, stimulus, &env).expect("the stimulus is legal");
         self.more = transition.more;
         self.instance = transition.instance;

@@ -249,6 +249,7 @@ fn a_late_answer_changes_nothing_and_a_cancelled_call_is_dropped() {
         secrets: &secrets,
         limits: &world.limits,
         ticks_us: || 0,
+        status_changes: flagstop_engine::api::StatusChanges::Left,
     };
     let transition = flagstop_engine::apply(&world.plan, &world.instance, Stimulus::Cancel, &env).unwrap();
     assert_eq!(transition.dropped_effects, [slot]);

@@ -130,6 +130,7 @@ fn world_takes(world: &World, slot: i64, event: &Arc<Event>) -> bool {
         secrets: &world.secrets,
         limits: &world.limits,
         ticks_us: || 0,
+        status_changes: flagstop_engine::api::StatusChanges::Left,
     };
     flagstop_engine::apply(&world.plan, &world.instance, Stimulus::Event { slot, event: event.clone() }, &env).is_ok()
 }

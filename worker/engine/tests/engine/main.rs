@@ -33,6 +33,7 @@ mod run;
 mod schedule_clock;
 mod schedule_on;
 mod snapshots;
+mod status_changes;
 mod time;
 mod timeouts;
 mod unrunnable;

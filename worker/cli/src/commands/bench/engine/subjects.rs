@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use flagstop_engine::api::{EffectOutcome, Env, Phase, Stimulus, Transition, Value};
+use flagstop_engine::api::{EffectOutcome, Env, Phase, StatusChanges, Stimulus, Transition, Value};
 use flagstop_engine::expr::{Expression, NoVars, Scope};
 use flagstop_engine::{Instance, Limits, Plan, Span, apply, value};
 use flagstop_schemas::{Entry, Header, InstanceId, StatusEvent, StatusKind, render};
@@ -125,7 +125,14 @@ impl Subject {
 
     /// Applies whatever follows from the start, and answers its calls.
     fn live(&self, limits: &Limits, committed: &mut impl FnMut(&Transition)) -> Result<Instance, Failure> {
-        let env = Env { now_us: 1_800_000_000_000_000, seed: 1, secrets: &self.secrets, limits, ticks_us: || 0 };
+        let env = Env {
+            now_us: 1_800_000_000_000_000,
+            seed: 1,
+            secrets: &self.secrets,
+            limits,
+            ticks_us: || 0,
+            status_changes: StatusChanges::Left,
+        };
         let id = InstanceId::of_trigger("/flagstop/bench", "bench-1", "bench", "bench");
         let mut instance = Instance::new(id, &self.plan);
         let mut next = Some(Stimulus::Start { input: self.input.clone(), cause: None, depth: 0 });
