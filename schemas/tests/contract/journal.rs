@@ -29,7 +29,7 @@ fn random_entries_come_back_byte_for_byte() {
 #[test]
 fn a_status_event_is_the_same_event_each_time_it_is_published() {
     for (sequence, kind) in (1..).zip(StatusKind::every()) {
-        let event = full(*kind, sequence);
+        let event = full(kind, sequence);
         let row = encode(&header(), &[Entry::Status(event.clone())]);
         let (header_again, entries) = decode(&row).unwrap();
         let [Entry::Status(event_again)] = entries.as_slice() else { panic!("{entries:?}") };
