@@ -33,7 +33,7 @@ fn go(id: &str, n: u32) -> CloudEvent {
 }
 
 async fn codes(scene: &Scene) -> Vec<String> {
-    scene.store.list_dead_letters(0).await.unwrap().into_iter().map(|letter| letter.code).collect()
+    scene.store.list_dead_letters(&Default::default()).await.unwrap().into_iter().map(|letter| letter.code).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
