@@ -237,7 +237,6 @@ impl Work {
                 effects,
                 events: journal::encode(&header, &self.entries),
                 error: self.instance.error().map(error_text),
-                ..InstanceWrite::default()
             };
             self.group.instance = Some((self.id, write));
             if let Some(Parent { instance, slot: Some(slot) }) = self.parent
