@@ -46,6 +46,12 @@ fn dev_serves_health_and_metrics_beside_its_events() {
     served.until("io.serverlessworkflow.workflow.correlation-started.v1");
     let after = served.http("GET", "/metrics", &[], "").2;
     assert!(metric(&after, "flagstop_transitions_total") > 0.0, "{after}");
+    // The store is counted through beside it, by one worker, for whoever asks later.
+    let counted = (0..100).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        served.http("GET", "/metrics", &[], "").2.contains("flagstop_workers 1\n")
+    });
+    assert!(counted);
     assert!(metric(&after, "flagstop_messages_total") >= 1.0, "{after}");
 
     let (status, _, nothing) = served.http("GET", "/health", &[], "");

@@ -3,6 +3,9 @@
 
 use std::fmt::Write as _;
 
+use flagstop_engine::api::Phase;
+use flagstop_store::port::Census;
+
 use crate::vitals::Signs;
 
 /// The media type of [`render`]'s text.
@@ -74,7 +77,48 @@ pub fn render(signs: &Signs) -> String {
     ] {
         metric(&mut text, name, "gauge", help, &value);
     }
+    if let Some(census) = &signs.census {
+        counted(&mut text, census);
+    }
     text
+}
+
+/// What is in the store: told by one worker, so that a sum over all of them is right.
+fn counted(text: &mut String, census: &Census) {
+    let phase = |number: i16| match Phase::try_from(number) {
+        Ok(phase) => format!("{phase:?}").to_lowercase(),
+        Err(_) => number.to_string(),
+    };
+    let instances = census.instances.iter().map(|(number, count)| (phase(*number), *count));
+    labelled(text, "flagstop_instances", "Instances in the store, by status.", "status", instances);
+    let letters = census.letters.iter().cloned();
+    labelled(text, "flagstop_stored_dead_letters", "Dead letters in the store, by code.", "code", letters);
+    #[allow(clippy::cast_precision_loss, reason = "an age of centuries may lose its microseconds")]
+    let oldest_s = census.unpublished_since_us.map_or(0.0, |us| (census.now_us - us).max(0) as f64 / 1_000_000.0);
+    for (name, help, value) in [
+        ("flagstop_instances_set_aside", "Instances that were set aside for ending their workers.", census.aside),
+        ("flagstop_stored_parked_events", "Early events that nobody has heard yet.", census.parked),
+        ("flagstop_stored_mail", "Letters to instances that wait in their mailboxes.", census.mail),
+        ("flagstop_stored_effects", "Side effects under way or waiting for a worker.", census.effects),
+        ("flagstop_timers_due", "Timers that are due and have not fired.", census.timers_due),
+        ("flagstop_streams_set_aside", "Instances whose events the broker refuses.", census.quarantined),
+        ("flagstop_workers", "Workers that are alive.", census.workers),
+    ] {
+        metric(text, name, "gauge", help, &value.to_string());
+    }
+    let help = "How long the oldest event in the store has waited for the broker.";
+    metric(text, "flagstop_oldest_unpublished_seconds", "gauge", help, &oldest_s.to_string());
+}
+
+/// One metric with a value for each label; left out when there is none.
+fn labelled(text: &mut String, name: &str, help: &str, label: &str, values: impl Iterator<Item = (String, i64)>) {
+    for (index, (value, count)) in values.enumerate() {
+        if index == 0 {
+            let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n");
+        }
+        // Phases and codes are our own words and need no escapes.
+        let _ = writeln!(text, "{name}{{{label}=\"{value}\"}} {count}");
+    }
 }
 
 fn metric(text: &mut String, name: &str, kind: &str, help: &str, value: &str) {
@@ -111,6 +155,7 @@ mod tests {
             effects_here: 5,
             effects_waiting: 2,
             shards: 64,
+            census: None,
         }
     }
 
@@ -136,6 +181,25 @@ mod tests {
             assert_eq!(kind == "counter", name.ends_with("_total"), "{three:?}");
             assert!(three[2].rsplit(' ').next().is_some_and(|value| value.parse::<f64>().is_ok()), "{three:?}");
         }
+        let census = Census {
+            now_us: 5_000_000,
+            instances: vec![(Phase::Waiting as i16, 7), (Phase::Completed as i16, 9)],
+            letters: vec![("FS-X".into(), 2)],
+            unpublished_since_us: Some(4_500_000),
+            workers: 3,
+            ..Census::default()
+        };
+        let counted = render(&Signs { census: Some(census), ..signs() });
+        for line in [
+            "flagstop_instances{status=\"waiting\"} 7",
+            "flagstop_instances{status=\"completed\"} 9",
+            "flagstop_stored_dead_letters{code=\"FS-X\"} 2",
+            "flagstop_oldest_unpublished_seconds 0.5",
+            "flagstop_workers 3",
+        ] {
+            assert!(counted.lines().any(|found| found == line), "`{line}` is missing in:\n{counted}");
+        }
+        assert_eq!(counted.matches("# TYPE flagstop_instances gauge").count(), 1);
         for line in [
             "flagstop_messages_total 3",
             "flagstop_late_results_total 1",

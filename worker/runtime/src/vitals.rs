@@ -1,10 +1,10 @@
 //! A worker's vital signs, for health checks and metrics. Reads only, and never waits for a loop.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use flagstop_store::port::{Counters, SchemaState};
+use flagstop_store::port::{Census, Counters, SchemaState};
 use tokio_util::sync::CancellationToken;
 
 use crate::counters::WorkerCounters;
@@ -14,12 +14,26 @@ use crate::intake::Shared;
 /// How long the store may take to answer before it counts as down.
 const STORE_TIME_MAX: Duration = Duration::from_secs(3);
 
+/// How often everything in the store is counted: that reads through whole tables.
+const CENSUS_EVERY: Duration = Duration::from_secs(60);
+
+/// The shard whose holder counts, so that sums over all workers count everything once.
+const CENSUS_SHARD: i16 = 0;
+
 /// Where the signs are read. Outlives the worker's drain.
 #[derive(Clone)]
 pub struct Vitals {
     pub(crate) shared: Arc<Shared>,
     pub(crate) effects: Arc<Effects>,
     pub(crate) drain: CancellationToken,
+    counted: Arc<Mutex<Counted>>,
+}
+
+/// The last census, and when it was begun.
+#[derive(Default)]
+struct Counted {
+    begun: Option<Instant>,
+    census: Option<Census>,
 }
 
 /// The signs at one moment.
@@ -49,9 +63,16 @@ pub struct Signs {
     pub effects_waiting: usize,
     /// Shards whose relay and timers it holds.
     pub shards: usize,
+    /// How much there is of everything in the store, if it is this worker that counts: as of a minute ago at the most, once
+    /// somebody asks.
+    pub census: Option<Census>,
 }
 
 impl Vitals {
+    pub(crate) fn new(shared: Arc<Shared>, effects: Arc<Effects>, drain: CancellationToken) -> Self {
+        Self { shared, effects, drain, counted: Arc::default() }
+    }
+
     /// Reads them; asks the store.
     pub async fn read(&self) -> Signs {
         let shared = &self.shared;
@@ -70,7 +91,29 @@ impl Vitals {
             effects_here: self.effects.len(),
             effects_waiting: self.effects.waiting(),
             shards: shared.shards.borrow().len(),
+            census: self.census(),
         }
+    }
+
+    /// The last census. A new one is taken beside it, so that nobody waits for it.
+    fn census(&self) -> Option<Census> {
+        if !self.shared.shards.borrow().contains(&CENSUS_SHARD) {
+            return None;
+        }
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        if counted.begun.is_none_or(|begun| begun.elapsed() >= CENSUS_EVERY) {
+            counted.begun = Some(Instant::now());
+            let (store, to) = (self.shared.store.clone(), self.counted.clone());
+            tokio::spawn(async move {
+                match store.census().await {
+                    Ok(census) => to.lock().unwrap_or_else(PoisonError::into_inner).census = Some(census),
+                    Err(why) => {
+                        tracing::warn!("the store can't be counted through, tried again in {CENSUS_EVERY:?}: {why}")
+                    }
+                }
+            });
+        }
+        counted.census.clone()
     }
 
     async fn store_fault(&self) -> Option<String> {

@@ -178,7 +178,7 @@ impl Worker {
     /// Its vital signs, which can be read as long as the process lives.
     #[must_use]
     pub fn vitals(&self) -> Vitals {
-        Vitals { shared: self.shared.clone(), effects: self.effects.clone(), drain: self.drain.clone() }
+        Vitals::new(self.shared.clone(), self.effects.clone(), self.drain.clone())
     }
 
     /// What it has done so far.

@@ -86,6 +86,7 @@ mod tests {
             effects_here: 0,
             effects_waiting: 0,
             shards: 64,
+            census: None,
         }
     }
 

@@ -69,7 +69,6 @@ impl List {
             aside: self.aside,
             limit: i64::from(self.limit),
             after: self.after.map(InstanceId),
-            ..InstanceFilter::default()
         };
         if let Some(after) = filter.after
             && store.instance(after).await?.is_none()
