@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use flagstop_bus::BusConfig;
 use flagstop_bus::port::{Bus, Channel, Content, Outgoing, RawMessage, Subscription};
-use flagstop_schemas::{CloudEvent, Data, Validators};
+use flagstop_schemas::{COMMAND_PREFIX, CloudEvent, Data, Validators};
 use flagstop_store::StoreConfig;
 use flagstop_store::port::{InstanceFilter, Store};
 use flagstop_tests::http::Hr;
@@ -220,7 +220,14 @@ fn check_status(seen: &[RawMessage]) -> HashMap<String, serde_json::Value> {
     let mut ids = HashSet::new();
     let mut next: BTreeMap<String, u64> = BTreeMap::new();
     let mut outputs = HashMap::new();
+    let mut answered = HashMap::new();
     for event in seen.iter().map(decode) {
+        if event.ty.starts_with(COMMAND_PREFIX) {
+            validators.check_answer(&event).unwrap_or_else(|why| panic!("{} {}: {why}", event.ty, event.id));
+            let first = answered.entry(event.extensions["causationid"].to_string()).or_insert_with(|| event.id.clone());
+            assert_eq!(*first, event.id, "two answers to one command");
+            continue;
+        }
         validators.check(&event).unwrap_or_else(|why| panic!("{} {}: {why}", event.ty, event.id));
         if !ids.insert(event.id.clone()) {
             continue;
