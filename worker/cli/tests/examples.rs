@@ -7,9 +7,11 @@ use std::path::PathBuf;
 
 use support::{Folder, root};
 
+/// The workflows; beside them stands a service that listens to them.
 fn examples() -> Vec<PathBuf> {
     let entries = std::fs::read_dir(root().join("examples")).unwrap();
-    let mut folders: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect();
+    let is_workflow = |path: &PathBuf| path.is_dir() && !path.ends_with("subscriber");
+    let mut folders: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).filter(is_workflow).collect();
     folders.sort();
     folders
 }
@@ -23,6 +25,7 @@ fn played(name: &str) -> String {
     shown.stdout.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ") + "\n").collect()
 }
 
+/// Status events and emitted events leave by ways of their own: only those of one way have an order.
 #[track_caller]
 fn says_in_order(text: &str, parts: &[&str]) {
     let mut rest = text;
@@ -69,11 +72,11 @@ fn the_order_is_paid_after_a_retry_and_another_is_undone() {
             "task completed /do/0/reserve",
             "task retried /do/1/fulfil/try/0/charge",
             "task completed /do/1/fulfil",
-            "com.example.order.confirmed",
-            "com.example.order.cancelled",
+            "workflow completed",
             "workflow completed",
         ],
     );
+    says_in_order(&text, &["com.example.order.confirmed", "com.example.order.cancelled"]);
 }
 
 #[test]
@@ -95,7 +98,8 @@ fn the_approval_reminds_across_a_restart_and_expires() {
 #[test]
 fn the_batch_import_goes_on_where_it_was_killed() {
     let text = played("batch-import");
-    says_in_order(&text, &["task retried", "com.example.batch.imported", "workflow completed"]);
+    says_in_order(&text, &["task retried", "workflow completed"]);
+    says_in_order(&text, &["com.example.batch.imported"]);
     assert!(text.contains("Unknown currency"), "{text}");
 }
 
