@@ -11,6 +11,9 @@ use flagstop_schemas::Entry;
 use super::run::Run;
 use super::{Awaiting, Command, Keep, Kill, Output, Start, Work, World};
 
+/// A start or a retry that would make a second live instance of one activation key.
+const ALREADY_ACTIVE: Rejected = Rejected::Illegal("another instance lives under the same activation key");
+
 impl World {
     pub(super) fn perform(&mut self, work: Work) {
         match work {
@@ -59,9 +62,31 @@ impl World {
         self.numbers.insert(start.id, number);
         self.runs.insert(number, run);
         let stimulus = Stimulus::Start { input: start.input, cause: start.cause, depth: start.depth };
-        if let Err(why) = self.apply(number, stimulus) {
-            self.defects.push(format!("a new instance was not started: {why}"));
+        match self.apply(number, stimulus) {
+            Ok(()) => {}
+            Err(ALREADY_ACTIVE) => self.never_was(number),
+            Err(why) => self.defects.push(format!("a new instance was not started: {why}")),
         }
+    }
+
+    /// An instance that may not live: whoever awaits it hears that it did not begin, and a schedule counts on from now. Its
+    /// number stays, so that its trigger, delivered once more, is known.
+    fn never_was(&mut self, number: u64) {
+        let Some(run) = self.runs.remove(&number) else { return };
+        if let Some(Awaiting { run: parent, slot, attempt }) = run.parent {
+            let stimulus = Stimulus::Child { slot, outcome: ChildOutcome::Cancelled };
+            self.queue.push_back(Work::Apply { run: parent, stimulus, attempt });
+        }
+        if let Some(schedule) = run.schedule {
+            self.scheduled_run_ended(schedule);
+        }
+    }
+
+    /// Does another instance live under this one's activation key?
+    fn lives_beside(&self, number: u64, instance: &Instance) -> bool {
+        let Some(key) = instance.activation() else { return false };
+        let lives = |run: &Run| run.instance.activation() == Some(key) && !run.instance.phase().has_ended();
+        self.runs.iter().any(|(other, run)| *other != number && lives(run))
     }
 
     /// One transition. What follows from it is put into the queue.
@@ -73,6 +98,11 @@ impl World {
         }
         let env = Env { seed: self.options.seed ^ number, ..self.env() };
         let mut transition = apply(&run.plan, &run.instance, stimulus, &env)?;
+        let had_begun = !matches!(run.instance.phase(), Phase::Pending) && !run.instance.phase().has_ended();
+        let lives_now = !had_begun && !transition.instance.phase().has_ended();
+        if lives_now && self.lives_beside(number, &transition.instance) {
+            return Err(ALREADY_ACTIVE);
+        }
         let mut again = Vec::new();
         if self.options.kill == Kill::EveryCommit {
             match run.reborn(&transition.instance, &env) {

@@ -1,6 +1,8 @@
 //! Virtual time: what happens when, and in which order.
 
-use crate::bench_files::{fails, passes};
+use flagstop_solo::kit::Faults;
+
+use crate::bench_files::{all_pass, fails, passes, report_of};
 
 #[test]
 fn three_days_pass_at_once() {
@@ -101,4 +103,31 @@ fn a_case_that_never_ends_by_itself_is_stopped_and_says_how_to_mend_it() {
         "\n  - { name: endless, until: PT5S, expect: { status: completed } }",
         &[("status", "the instance is waiting, not completed")],
     );
+}
+
+#[test]
+fn one_instance_lives_per_activation_key() {
+    let flow = |activation: &str| {
+        format!(
+            "document: {{ dsl: '1.0.3', namespace: test, name: flow, version: '1.0.0', metadata: {{ flagstop: {{ {activation} }} }} }}
+schedule: {{ on: {{ one: {{ with: {{ type: start }} }} }}, read: data }}
+input: {{ from: '.[0]' }}
+do: [ {{ nap: {{ wait: PT1H }} }} ]
+"
+        )
+    };
+    let events = ["PT1S, event: { type: start, data: { k: 1 } }", "PT2S, event: { type: start, data: { k: 1 } }"];
+    let events = [
+        &events[..],
+        &["PT3S, event: { type: start, data: { k: 2 } }"],
+        &["PT2H, event: { type: start, data: { k: 1 } }"],
+    ];
+    let events: Vec<String> = events.concat().iter().map(|event| format!("{{ at: {event} }}")).collect();
+    for (activation, instances) in [("", 4), ("activation: { key: .k }", 3)] {
+        let case = format!(
+            "workflows: [flow.yaml]\ncases:\n  - name: some\n    until: P1D\n    events: [ {} ]\n    expect: {{ instances: {instances} }}\n",
+            events.join(", ")
+        );
+        all_pass(&report_of(&[("flow.yaml", &flow(activation))], &case, Faults::BothWays));
+    }
 }
