@@ -60,7 +60,8 @@ pub struct Delivery {
     pub message: RawMessage,
     /// Where it came from.
     pub origin: Origin,
-    /// The broker says that it may have been delivered before (a hint only; never true on Kafka).
+    /// It may have been delivered before. A hint only: on RabbitMQ the broker's, on Kafka it is told of whatever comes within
+    /// a window's length after the partition was assigned.
     pub redelivered: bool,
     /// May it be a command?
     pub commands: Commands,

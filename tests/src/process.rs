@@ -32,10 +32,17 @@ impl WorkerProcess {
     /// Starts `flagstop worker`; what it says goes to the test's standard error.
     #[must_use]
     pub fn start(args: &[&str]) -> Self {
+        Self::start_with(args, &[])
+    }
+
+    /// The same with some environment variables.
+    #[must_use]
+    pub fn start_with(args: &[&str], variables: &[(&str, &str)]) -> Self {
         Self(
             Command::new(flagstop())
                 .arg("worker")
                 .args(args)
+                .envs(variables.iter().copied())
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
                 .spawn()
@@ -47,6 +54,11 @@ impl WorkerProcess {
     pub fn signal(&self, name: &str) {
         let status = Command::new("kill").args([format!("-{name}"), self.0.id().to_string()]).status().unwrap();
         assert!(status.success(), "the worker is already gone");
+    }
+
+    /// Has it ended by itself?
+    pub fn has_ended(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_some()
     }
 
     /// Waits for its end and returns its exit code, `None` when a signal ended it.

@@ -22,6 +22,8 @@ struct Lane {
     generation: u64,
     /// Delivered and not below the low-water mark, offsets ascending. Compaction and transactions leave gaps.
     window: VecDeque<Slot>,
+    /// How many were delivered since the partition was assigned.
+    delivered: usize,
     /// Where a restart would begin, if that has moved since it was last stored.
     to_store: Option<i64>,
     /// What librdkafka was last told.
@@ -53,6 +55,7 @@ impl Lanes {
                     place: place.clone(),
                     generation,
                     window: VecDeque::new(),
+                    delivered: 0,
                     to_store: None,
                     paused: false,
                 });
@@ -85,9 +88,15 @@ impl Lanes {
             return None;
         }
         lane.window.push_back(Slot { offset, done: false });
+        lane.delivered += 1;
         let lane_number = u32::try_from(index).expect("assigned with this type");
         let token = Token { generation: lane.generation, lane: lane_number, position: offset.cast_unsigned() };
         Some((token, Arc::clone(&lane.place.0)))
+    }
+
+    /// May the one who had the partition before have had this one, the last that was delivered, in its hands?
+    pub(super) fn may_be_repeated(&self, token: &Token, window_max: usize) -> bool {
+        self.lanes.get(token.lane as usize).is_some_and(|lane| lane.delivered <= window_max)
     }
 
     pub(super) fn is_current(&self, token: &Token) -> bool {

@@ -121,11 +121,12 @@ impl Poller {
         let (topic, partition, offset) = (received.topic(), received.partition(), received.offset());
         let mut lanes = self.shared.lanes();
         let Some((token, topic)) = lanes.delivered(topic, partition, offset) else { return };
+        let redelivered = lanes.may_be_repeated(&token, self.shared.window_max);
         drop(lanes);
         let delivery = Delivery {
             message: message(received),
             origin: Origin { name: topic.to_string(), partition: Some(partition), offset },
-            redelivered: false,
+            redelivered,
             commands: self.commands,
             token,
         };

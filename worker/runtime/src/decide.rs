@@ -89,7 +89,8 @@ struct Arrival<'a> {
 struct Decider<'a> {
     ground: Ground<'a>,
     works: BTreeMap<InstanceId, Work>,
-    /// Instances that this build can't read: what is meant for them stays in their mailbox (PROTOCOL D16).
+    /// Instances that this build can't read (PROTOCOL D16), or that are set aside (D8): what is meant for them stays in
+    /// their mailbox.
     unreadable: BTreeMap<InstanceId, DefinitionNumber>,
     waiters: HashMap<Hash16, BTreeSet<(InstanceId, i64)>>,
     seen: HashSet<Hash16>,
@@ -153,6 +154,11 @@ pub(crate) fn decide(ground: Ground<'_>, items: &[Item], routes: &[Route], loade
 impl Decider<'_> {
     fn open(&mut self, loaded: &Loaded) {
         for row in &loaded.instances {
+            if let Some(why) = &row.aside {
+                tracing::debug!(instance = %row.id, "set aside, what is meant for it waits: {why}");
+                self.unreadable.insert(row.id, row.definition);
+                continue;
+            }
             let work = match self.ground.catalogue.by_number(row.definition) {
                 Some(deployed) => Work::open(row, deployed.clone()).map_err(|why| why.to_string()),
                 None => Err("this build has no plan for its definition".to_owned()),

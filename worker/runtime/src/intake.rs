@@ -104,6 +104,7 @@ impl Says {
 
 /// Reads a delivery. Never fails: what can't be read becomes a dead letter.
 pub(crate) fn read(delivery: &Delivery, options: &Options) -> Says {
+    crate::crash::if_it_holds(&delivery.message.body);
     let junk = |code: &str, reason: String| {
         Says::Junk(Box::new(Junk { letter: letter(delivery, code, &reason), command: None }))
     };
@@ -161,6 +162,8 @@ pub(crate) struct Shared {
     pub(crate) deployed: std::sync::atomic::AtomicI64,
     /// How far the database's clock is ahead of this machine's, in microseconds.
     pub(crate) clock_ahead_us: std::sync::atomic::AtomicI64,
+    /// What is known of workers that died.
+    pub(crate) blame: crate::blame::Blame,
     /// The lanes' entrances.
     pub(crate) pokes: crate::pokes::Pokes,
     /// What instances refused a moment ago.

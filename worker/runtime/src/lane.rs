@@ -17,8 +17,10 @@ use rand::RngExt as _;
 use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
 
+use crate::blame::{self, Suspect};
 use crate::catalogue::{Catalogue, Route};
-use crate::commands::{Addressee, Command};
+use crate::codec::Mail;
+use crate::commands::{Addressee, Command, Verb};
 use crate::counters::add;
 use crate::decide::{Decided, Decision, Ground, decide};
 use crate::effects::Effects;
@@ -69,38 +71,39 @@ struct Aftermath {
 impl Lane {
     /// Runs until the drain is over: no messages any more, and no pokes either.
     pub(crate) async fn run(mut self) {
-        while let Some(items) = self.take().await {
+        while let Some((suspects, items)) = self.take().await {
             let abandon = self.abandon.clone();
             tokio::select! {
-                () = self.process(items) => {}
+                () = self.process(suspects, items) => {}
                 () = abandon.cancelled() => return,
             }
         }
     }
 
-    /// Waits for items: pokes first, they finish what has begun. `None`: drained.
-    async fn take(&mut self) -> Option<VecDeque<Item>> {
+    /// Waits for items: pokes first, they finish what has begun; what may have killed a worker apart. `None`: drained.
+    async fn take(&mut self) -> Option<(Vec<Suspect>, VecDeque<Item>)> {
         let max = self.shared.options.batch_max;
         let mut items = VecDeque::new();
-        while items.len() < max
+        let mut suspects = Vec::new();
+        while items.len() + suspects.len() < max
             && let Ok((instance, poke)) = self.pokes.try_recv()
         {
-            items.extend(self.current(instance, poke));
+            self.sort(instance, poke, &mut suspects, &mut items);
         }
         let mut deliveries = Vec::new();
         let open = self.is_open();
         if open {
-            while items.len() + deliveries.len() < max
+            while items.len() + suspects.len() + deliveries.len() < max
                 && let Ok(more) = self.deliveries.try_recv()
             {
                 deliveries.extend(more);
             }
         }
-        if items.is_empty() && deliveries.is_empty() {
+        if items.is_empty() && suspects.is_empty() && deliveries.is_empty() {
             tokio::select! {
                 poke = self.pokes.recv() => {
                     let (instance, poke) = poke?;
-                    items.extend(self.current(instance, poke));
+                    self.sort(instance, poke, &mut suspects, &mut items);
                 }
                 Some(more) = self.deliveries.recv(), if open => deliveries.extend(more),
                 // Room for effects may come back without a poke; the drain may have begun.
@@ -112,8 +115,62 @@ impl Lane {
             }
         }
         add(&self.shared.counters.messages, deliveries.len());
-        items.extend(deliveries.into_iter().map(|delivery| message(delivery, &self.shared.options)));
-        Some(items)
+        let now_us = self.shared.about_now_us();
+        for delivery in deliveries {
+            match self.shared.blame.suspects(&delivery, now_us) {
+                true => suspects.push(Suspect::Message(delivery)),
+                false => items.push_back(message(delivery, &self.shared.options)),
+            }
+        }
+        Some((suspects, items))
+    }
+
+    fn sort(&self, instance: InstanceId, poke: Poke, suspects: &mut Vec<Suspect>, items: &mut VecDeque<Item>) {
+        if self.shared.blame.suspects_poke(&poke, self.shared.about_now_us()) {
+            suspects.push(Suspect::Poke(instance, poke));
+        } else {
+            items.extend(self.current(instance, poke));
+        }
+    }
+
+    /// Suspects first, so that what came before stays before.
+    async fn process(&self, suspects: Vec<Suspect>, items: VecDeque<Item>) {
+        for suspect in suspects {
+            self.try_alone(suspect).await;
+        }
+        if !items.is_empty() {
+            let _with_others = self.shared.blame.alone.read().await;
+            self.work_on(items).await;
+        }
+    }
+
+    /// Tries one suspect while nothing else goes on in this process, marked before and cleared after (PROTOCOL D8).
+    async fn try_alone(&self, suspect: Suspect) {
+        let _alone = self.shared.blame.alone.write().await;
+        let mark = [suspect.id()];
+        let tries = self.until_reached("mark", || self.shared.store.suspect(&mark)).await;
+        let kills = tries.first().map_or(0, |tries| tries - 1);
+        let enough = i32::try_from(self.shared.options.blame_max).unwrap_or(i32::MAX);
+        let item = match suspect {
+            Suspect::Message(delivery) if kills >= enough => {
+                tracing::error!(origin = %delivery.origin, kills, "FS-MESSAGE-KILLS: a message is set aside; see the dead letters");
+                Some(blame::deadly_message(delivery, kills))
+            }
+            Suspect::Poke(instance, poke) if kills >= enough => {
+                let reason = blame::deadly_instance(instance, &poke, kills);
+                tracing::error!(%instance, "an instance is set aside: {reason}");
+                let reason = Some(reason.as_str());
+                self.until_reached("setting aside", || self.shared.store.set_aside(instance, reason)).await;
+                if let Poke::Effect { lease, .. } = &poke {
+                    self.effects.forget(lease);
+                }
+                None
+            }
+            Suspect::Poke(instance, poke) => self.current(instance, poke),
+            suspect => Some(suspect.into_item(&self.shared.options)),
+        };
+        self.work_on(item.into_iter().collect()).await;
+        self.until_reached("clearing", || self.shared.store.clear(&mark)).await;
     }
 
     /// Leaves out the result of an effect that was given up, perhaps for a new one in the same slot (PROTOCOL D9).
@@ -136,7 +193,7 @@ impl Lane {
     }
 
     /// Works on items until each is done, with all that follows from them at once; never more than a batch at a time.
-    async fn process(&self, mut items: VecDeque<Item>) {
+    async fn work_on(&self, mut items: VecDeque<Item>) {
         let mut fruitless = 0;
         let mut children = Vec::new();
         let mut active = HashMap::new();
@@ -202,6 +259,9 @@ impl Lane {
             request.instances.extend(children);
             sort_unique(&mut request.instances);
             let loaded = self.until_reached("load", || self.shared.store.load(&request)).await;
+            if self.release(items, &loaded).await {
+                continue;
+            }
             if loaded.catalogue <= catalogue.version {
                 return (catalogue, routes, loaded);
             }
@@ -209,6 +269,24 @@ impl Lane {
                 || self.shared.catalogues.refresh(&*self.shared.store, loaded.catalogue, &self.shared.options.engine);
             self.until_reached("refresh of the catalogue", refresh).await;
         }
+    }
+
+    /// Releases instances that are set aside and told to continue (PROTOCOL D8). `true`: look again.
+    async fn release(&self, items: &[Item], loaded: &Loaded) -> bool {
+        let mut released = false;
+        for row in loaded.instances.iter().filter(|row| row.aside.is_some()) {
+            let mut mail = loaded.mail.iter().filter(|mail| mail.instance == row.id);
+            let told = mail.any(|mail| matches!(Mail::decode(&mail.stimulus), Ok(Mail::Continue)))
+                || items.iter().any(|item| continues(item, row.id));
+            if told {
+                tracing::info!(instance = %row.id, "released");
+                let mark = [Hash16(row.id.0)];
+                self.until_reached("clearing", || self.shared.store.clear(&mark)).await;
+                self.until_reached("release", || self.shared.store.set_aside(row.id, None)).await;
+                released = true;
+            }
+        }
+        released
     }
 
     /// Commits the groups and sorts the items by what became of them.
@@ -444,6 +522,12 @@ impl Aftermath {
             _ => {}
         }
     }
+}
+
+/// Is this the command to this instance to continue?
+fn continues(item: &Item, instance: InstanceId) -> bool {
+    matches!(item, Item::Message(Message { says: Says::Command { command: Command::Order(order), .. }, .. })
+        if matches!(order.verb, Verb::Continue) && matches!(order.to, Addressee::Instance(to) if to == instance))
 }
 
 fn route(catalogue: &Catalogue, item: &Item) -> Route {

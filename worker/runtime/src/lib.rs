@@ -11,10 +11,12 @@
 //! in between is delivered again and found in the inbox.
 
 mod answers;
+mod blame;
 mod catalogue;
 mod codec;
 mod commands;
 mod counters;
+mod crash;
 mod decide;
 mod effects;
 mod intake;

@@ -64,6 +64,8 @@ pub struct Options {
     pub instances_days: u32,
     /// Pause between two looks for what was kept for long enough, in seconds.
     pub retention_every_s: u64,
+    /// How often a message or an instance may kill a worker while it is tried by itself, before it is set aside.
+    pub blame_max: u32,
     /// Mail that is older than this was left behind by a dead worker, in milliseconds.
     pub mail_stale_ms: u64,
     /// How long one HTTP call may take, in milliseconds.
@@ -139,6 +141,7 @@ impl Default for Options {
             dead_letters_days: 30,
             instances_days: 30,
             retention_every_s: 600,
+            blame_max: 3,
             mail_stale_ms: 2_000,
             http_timeout_ms: 30_000,
             http_response_bytes_max: 4 << 20,
@@ -173,6 +176,7 @@ impl Options {
             ("relay_rows_max", self.relay_rows_max.max(0) as u64),
             ("http_timeout_ms", self.http_timeout_ms),
             ("retention_every_s", self.retention_every_s),
+            ("blame_max", u64::from(self.blame_max)),
         ];
         if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(format!("worker.{key} must be above 0"));

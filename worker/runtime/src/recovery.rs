@@ -45,6 +45,7 @@ pub(crate) async fn beat(shared: &Shared) -> Result<(), StoreError> {
     let beat = shared.store.beat(shared.worker, lease_us).await?;
     shared.clock_ahead_us.store(beat.now_us - local_us(), Ordering::Relaxed);
     shared.deployed.store(beat.catalogue, Ordering::Relaxed);
+    shared.blame.noticed(beat.died_us);
     shared.shards.send_if_modified(|held| {
         let changed = *held != beat.shards;
         held.clone_from(&beat.shards);
@@ -197,6 +198,9 @@ impl Recovery {
         for lease in leases {
             let Some(row) = rows.get(&lease.instance) else { continue };
             let Some(deployed) = catalogue.by_number(row.definition) else { continue };
+            if row.aside.is_some() {
+                continue;
+            }
             let instance = match work::read(row, deployed) {
                 Ok(instance) => instance,
                 Err(why) => {

@@ -146,6 +146,9 @@ impl Work {
     /// Applies a stimulus, or leaves the instance as it is.
     pub(crate) fn apply(&mut self, stimulus: Stimulus, env: &Env<'_>) -> Result<(), Refused> {
         let plan = &self.deployed.plan;
+        if matches!(stimulus, Stimulus::Timer { .. }) {
+            crate::crash::if_it_holds(plan.reference().name.as_bytes());
+        }
         let applied = catch_unwind(AssertUnwindSafe(|| apply(plan, &self.instance, stimulus, env)));
         let transition = applied.map_err(|panic| Refused::Panicked(panic_text(&panic)))?.map_err(Refused::Rejected)?;
         self.ended |= transition.instance.phase().has_ended() && !self.instance.phase().has_ended();

@@ -98,6 +98,7 @@ impl Worker {
             journal_grew: Notify::new(),
             pokes: Pokes(pokes_in),
             refused: Refused::default(),
+            blame: crate::blame::Blame::default(),
             behind: AtomicBool::new(false),
             oldest_unpublished_us: AtomicI64::new(0),
             clock_ahead_us: AtomicI64::new(0),

@@ -234,6 +234,8 @@ pub struct Beat {
     pub shards: Vec<i16>,
     /// How many workers are alive, this one included.
     pub workers: i32,
+    /// When somebody was last missed who had not left: a worker that died. 0: never.
+    pub died_us: i64,
 }
 
 /// One shard's page of the journal.

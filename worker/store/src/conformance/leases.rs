@@ -193,3 +193,19 @@ pub async fn due_timers_come_oldest_first(store: Shared) {
     assert_eq!(store.due_timers(&some, 1_000).await.expect("the store gives due timers"), expected);
     assert_eq!(store.due_timers(&[], 1_000).await.expect("the store gives due timers"), []);
 }
+
+/// D8: who did not leave is missed by the next sign of life; who left is not.
+pub async fn d8_a_worker_that_died_is_missed_and_one_that_left_is_not(store: Shared) {
+    let beat = |number: u128, lease_us: i64| {
+        let store = store.clone();
+        async move { store.beat(worker(number), lease_us).await.expect("the store takes a sign of life") }
+    };
+    assert_eq!(beat(1, LONG_US).await.died_us, 0);
+    beat(2, LONG_US).await;
+    store.leave(worker(2)).await.expect("a worker leaves");
+    assert_eq!(beat(1, LONG_US).await.died_us, 0);
+    beat(3, ENDED_US).await;
+    let missed = beat(1, LONG_US).await;
+    assert!(missed.died_us > 0 && missed.died_us <= missed.now_us);
+    assert_eq!(beat(4, LONG_US).await.died_us, missed.died_us, "all hear of it");
+}

@@ -82,6 +82,7 @@ macro_rules! conformance {
                 d7_adoption_fences_the_old_driver,
                 d7_a_dropped_effect_fences_its_late_result,
                 d7_who_left_may_report_no_more,
+                d8_a_worker_that_died_is_missed_and_one_that_left_is_not,
                 effects_of_nobody_wait_for_adoption,
                 three_workers_share_the_shards_fairly,
                 a_dead_workers_shards_are_taken_over,

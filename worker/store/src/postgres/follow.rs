@@ -19,11 +19,11 @@ from (select 1) one left join (
   select s.shard, r.* from generate_series(0, $1::int4 - 1) s(shard) cross join lateral (
     (select true as late, x.* from unnest($2::text::xid8[]) p(open) cross join lateral (
        select xid, seq, instance, revision, definition, at_us, events from journal
-       where shard = s.shard and xid = p.open offset 0) x
+       where shard = s.shard and xid = p.open and day >= $5::int4 offset 0) x
      order by x.xid fetch first ($4::int8) rows with ties)
     union all
     (select false, xid, seq, instance, revision, definition, at_us, events from journal
-     where shard = s.shard and xid >= $3::text::xid8
+     where shard = s.shard and xid >= $3::text::xid8 and day >= $5::int4
      order by xid fetch first ($4::int8) rows with ties)) r) j on true";
 
 // The inbox forgets the messages, and the relay is told.
@@ -58,15 +58,20 @@ select now_us(),
   (select count(*) from quarantine),
   (select count(*) from workers where until_us > now_us())";
 
+/// What `day_of` divides by.
+const DAY_US: i64 = 86_400_000_000;
+
 pub(super) async fn journal(store: &PostgresStore, from: &JournalFrom) -> Result<JournalPage, sqlx::Error> {
     let (next, pending) = from.place.as_deref().and_then(|place| place.split_once(':')).unwrap_or(("0", ""));
     let place = Place { next: number(next)?, pending: list(pending)? };
     // Each shard gives its part; a page of one transaction may be longer.
     let each = (from.limit / i64::from(SHARDS)).max(16);
     let statement = sqlx::query(FOLLOW).bind(i32::from(SHARDS)).bind(format!("{{{pending}}}")).bind(next.to_owned());
+    // With a day's slack for clocks, as the relay has it.
+    let first_day = from.since_us.map_or(0, |since_us| i32::try_from(since_us / DAY_US - 1).unwrap_or(0));
     let mut snapshot = None;
     let mut found = Vec::new();
-    for row in &store.connections.fetch(statement.bind(each)).await? {
+    for row in &store.connections.fetch(statement.bind(each).bind(first_day)).await? {
         snapshot = Some(Snapshot::parse(&row.try_get::<String, _>(0)?)?);
         let Some(shard) = row.try_get::<Option<i32>, _>(1)? else { continue };
         let xid = number(&row.try_get::<String, _>(3)?)?;

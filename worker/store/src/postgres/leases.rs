@@ -20,7 +20,10 @@ fn beat_commands(worker: WorkerId, lease_us: i64) -> String {
 select pg_advisory_xact_lock(hashtext('flagstop beat'), hashtext(current_schema()));
 
 with clock as materialized (select (extract(epoch from clock_timestamp()) * 1000000)::bigint as now_us)
-, dead as (delete from workers where id <> '{me}' and until_us <= (select now_us from clock))
+, dead as (delete from workers where id <> '{me}' and until_us <= (select now_us from clock) returning id)
+, noted as (
+  insert into meta (name, value) select 'last_death', now_us from clock where exists (select from dead)
+  on conflict (name) do update set value = excluded.value)
 insert into workers (id, until_us) select '{me}', now_us + {lease_us} from clock
 on conflict (id) do update set until_us = excluded.until_us;
 
@@ -43,7 +46,8 @@ select (select until_us from workers where id = '{me}') - {lease_us},
        (select value from meta where name = 'catalogue'),
        (select count(*)::int4 from workers),
        (select coalesce(array_agg(shard order by shard), '{{}}') from relay_cursor where owner = '{me}'),
-       ({MOVED})"
+       ({MOVED}),
+       coalesce((select value from meta where name = 'last_death'), 0)"
     )
 }
 
@@ -84,7 +88,13 @@ pub(super) async fn beat(store: &PostgresStore, worker: WorkerId, lease_us: i64)
     if row.try_get(4)? {
         restored::move_in(store).await?;
     }
-    Ok(Beat { now_us: row.try_get(0)?, catalogue: row.try_get(1)?, workers: row.try_get(2)?, shards: row.try_get(3)? })
+    Ok(Beat {
+        now_us: row.try_get(0)?,
+        catalogue: row.try_get(1)?,
+        workers: row.try_get(2)?,
+        shards: row.try_get(3)?,
+        died_us: row.try_get(5)?,
+    })
 }
 
 pub(super) async fn leave(store: &PostgresStore, worker: WorkerId) -> Result<(), sqlx::Error> {

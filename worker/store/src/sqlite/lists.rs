@@ -69,8 +69,8 @@ pub(super) async fn letters(store: &SqliteStore, ids: &[Hash16]) -> Result<Vec<D
 pub(super) async fn newest_letters(store: &SqliteStore, filter: &LetterFilter) -> Result<Vec<DeadLetter>, sqlx::Error> {
     let text = select_letters!(
         "WHERE ($1 IS NULL OR code = $1)
-           AND ($2 IS NULL OR rowid < (SELECT rowid FROM dead_letters WHERE id = $2))
-         ORDER BY rowid DESC LIMIT $3"
+           AND ($2 IS NULL OR (at_us, rowid) < (SELECT at_us, rowid FROM dead_letters WHERE id = $2))
+         ORDER BY at_us DESC, rowid DESC LIMIT $3"
     );
     let command = Command::fixed(text, 1).bind(filter.code.clone()).bind(filter.after.map(|id| id.0));
     let command = command.bind(or_all(filter.limit));

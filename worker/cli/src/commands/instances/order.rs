@@ -103,7 +103,7 @@ fn refuse(record: &Record, order: Order) -> Result<(), Failure> {
     let fits = phase.is_none_or(|phase| match order {
         Order::Cancel => !phase.has_ended(),
         Order::Suspend => matches!(phase, Phase::Pending | Phase::Running | Phase::Waiting),
-        Order::Continue => phase == Phase::Suspended,
+        Order::Continue => phase == Phase::Suspended || record.summary.aside.is_some(),
         Order::Retry => phase == Phase::Faulted,
     });
     if fits {

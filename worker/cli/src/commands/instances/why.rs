@@ -57,6 +57,9 @@ pub async fn run(store: &Arc<dyn Store>, id: &str, output: Output) -> Result<Str
 
 fn paragraph(record: &Record, waits: &[(&WaitReason, Vec<Parked>)]) -> String {
     let mut text = format!("{} ", subject(record));
+    if let Some(reason) = &record.summary.aside {
+        text.push_str(&format!("was set aside: {}. It ", tame(reason)));
+    }
     text.push_str(&match (record.instance.is_some(), record.status()) {
         (false, _) => "can't be read by this build: its definition or its snapshot is of a newer one.".to_owned(),
         (true, status @ ("completed" | "cancelled" | "faulted")) => {

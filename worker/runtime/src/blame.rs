@@ -1,0 +1,165 @@
+//! Blame (PROTOCOL D8): finds what kills workers among all that a dead one had in its hands. Judges by counting alone.
+//!
+//! ```text
+//! a worker was missed ─► for a while, what it may have had in its hands is suspect:
+//!                        redelivered messages, timers and events from before, mail left behind, adopted effects
+//! suspect ─► marked in the store ─► tried by itself, nothing else going on in this process ─► mark taken off
+//!                               └─► killed again: the mark stays and counts; after `blame_max` it is set aside
+//! ```
+//! A batch never marks anything, so a worker that dies with a hundred members brands none of them. Must never set aside what
+//! was not alone.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use flagstop_bus::port::Delivery;
+use flagstop_schemas::{Hash16, InstanceId};
+use tokio::sync::RwLock;
+
+use crate::intake::{Item, Junk, Message, Poke, Says, message};
+use crate::letters::letter;
+use crate::options::Options;
+
+/// How long after a worker was missed the others are wary. One that dies meanwhile begins it anew.
+const WARY_US: i64 = 60_000_000;
+
+/// Headers that brokers change with each delivery.
+const BROKERS_OWN: &str = "x-";
+
+/// What one worker knows of deaths.
+#[derive(Debug, Default)]
+pub(crate) struct Blame {
+    /// When a dead worker was last missed, on the database's clock; 0: never.
+    died_us: AtomicI64,
+    /// Every batch holds it together with others; a suspect is tried alone. Nothing of the store is locked meanwhile.
+    pub(crate) alone: RwLock<()>,
+}
+
+/// What is tried by itself.
+#[derive(Debug)]
+pub(crate) enum Suspect {
+    /// Not read yet: reading may be what kills.
+    Message(Delivery),
+    Poke(InstanceId, Poke),
+}
+
+impl Blame {
+    pub(crate) fn noticed(&self, died_us: i64) {
+        self.died_us.store(died_us, Ordering::Relaxed);
+    }
+
+    /// Since when what is around is suspect; `None`: nobody has died lately.
+    fn wary_of(&self, now_us: i64) -> Option<i64> {
+        let died_us = self.died_us.load(Ordering::Relaxed);
+        (died_us > 0 && now_us - died_us < WARY_US).then_some(died_us)
+    }
+
+    /// May the dead one have had this message in its hands?
+    pub(crate) fn suspects(&self, delivery: &Delivery, now_us: i64) -> bool {
+        delivery.redelivered && self.wary_of(now_us).is_some()
+    }
+
+    /// The same for what comes from within.
+    pub(crate) fn suspects_poke(&self, poke: &Poke, now_us: i64) -> bool {
+        let Some(died_us) = self.wary_of(now_us) else { return false };
+        match poke {
+            Poke::Drain => true,
+            Poke::Timer { due_us, .. } => *due_us <= died_us,
+            Poke::Meeting(meeting) => meeting.parked_us <= died_us,
+            Poke::Effect { lease, .. } => lease.epoch > 1,
+            // It is no instance yet that could be set aside.
+            Poke::Schedule(_) => false,
+        }
+    }
+}
+
+impl Suspect {
+    /// Under which it is marked: the same at each delivery.
+    pub(crate) fn id(&self) -> Hash16 {
+        match self {
+            Self::Poke(instance, _) => Hash16(instance.0),
+            Self::Message(delivery) => {
+                let message = &delivery.message;
+                let own = message.headers.iter().filter(|(name, _)| !name.starts_with(BROKERS_OWN));
+                let mut parts: Vec<&[u8]> = vec![&message.body];
+                parts.extend(own.flat_map(|(name, value)| [name.as_bytes(), value]));
+                Hash16::of("flagstop/suspect", &parts)
+            }
+        }
+    }
+
+    /// What a lane works on.
+    pub(crate) fn into_item(self, options: &Options) -> Item {
+        match self {
+            Self::Message(delivery) => message(delivery, options),
+            Self::Poke(instance, poke) => Item::Poke(instance, poke),
+        }
+    }
+}
+
+/// A message that has killed too often: a dead letter, never read.
+pub(crate) fn deadly_message(delivery: Delivery, kills: i32) -> Item {
+    let reason = format!(
+        "a worker died each of the {kills} times that it tried this message by itself; mend what it meets (the worker's log \
+         before its end, its memory limit), then redrive it with `flagstop dead-letters redrive`"
+    );
+    let letter = letter(&delivery, "FS-MESSAGE-KILLS", &reason);
+    let says = Says::Junk(Box::new(Junk { letter, command: None }));
+    Item::Message(Message { delivery, says })
+}
+
+/// Why an instance was set aside.
+pub(crate) fn deadly_instance(instance: InstanceId, poke: &Poke, kills: i32) -> String {
+    let what = match poke {
+        Poke::Drain => "its mail",
+        Poke::Timer { .. } => "a timer",
+        Poke::Effect { .. } => "the answer of a call",
+        Poke::Meeting(_) | Poke::Schedule(_) => "an event",
+    };
+    format!(
+        "FS-INSTANCE-KILLS: a worker died each of the {kills} times that it gave {what} to this instance alone; mend what it \
+         meets (the worker's log before its end, its memory limit), then release it with `flagstop instances continue {instance}`"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use flagstop_bus::port::{Commands, Origin, RawMessage, Token};
+
+    use super::*;
+
+    fn delivery(tag: i64, attempt: &str, body: &'static str) -> Delivery {
+        let headers = vec![
+            ("ce_id".to_owned(), Bytes::from_static(b"1")),
+            ("x-delivery-count".to_owned(), Bytes::copy_from_slice(attempt.as_bytes())),
+        ];
+        let message = RawMessage { content_type: None, headers, key: None, body: Bytes::from_static(body.as_bytes()) };
+        Delivery {
+            message,
+            origin: Origin { name: "q".into(), partition: None, offset: tag },
+            redelivered: true,
+            commands: Commands::Accept,
+            token: Token { generation: 1, lane: 0, position: 1 },
+        }
+    }
+
+    #[test]
+    fn a_message_is_the_same_suspect_at_each_delivery() {
+        let id = |delivery| Suspect::Message(delivery).id();
+        assert_eq!(id(delivery(1, "1", "x")), id(delivery(9, "2", "x")));
+        assert_ne!(id(delivery(1, "1", "x")), id(delivery(1, "1", "y")));
+    }
+
+    #[test]
+    fn only_what_the_dead_may_have_had_is_suspect_and_only_for_a_while() {
+        let blame = Blame::default();
+        let old = Poke::Timer { slot: 1, due_us: 1_000 };
+        assert!(!blame.suspects(&delivery(1, "1", "x"), 2_000) && !blame.suspects_poke(&old, 2_000), "nobody has died");
+        blame.noticed(1_500);
+        assert!(blame.suspects(&delivery(1, "1", "x"), 2_000) && blame.suspects_poke(&old, 2_000));
+        assert!(!blame.suspects_poke(&Poke::Timer { slot: 1, due_us: 1_600 }, 2_000), "it came later");
+        let fresh = Delivery { redelivered: false, ..delivery(1, "1", "x") };
+        assert!(!blame.suspects(&fresh, 2_000));
+        assert!(!blame.suspects(&delivery(1, "1", "x"), 1_500 + WARY_US), "long ago");
+    }
+}
