@@ -46,6 +46,7 @@ const CLI: &[(&str, &str)] = schema_files!("cli":
     "instances-history",
     "instances-why",
     "instances-order",
+    "instances-orders",
     "instances-rerun",
     "validate",
     "run",

@@ -70,5 +70,21 @@ fn instances_are_found_by_what_is_known_of_them() {
     let shown = folder.flagstop(&show).exits(0).json("instances-show");
     assert_eq!(shown["error"]["status"], 409);
     assert_eq!(shown["input"], json!([{ "key": "o-2", "broken": true }]));
+
+    // An order goes to one, or to all that fit; to many only with consent.
+    let told = |arguments: &[&str]| {
+        folder.flagstop(&[&["instances"], arguments, &["--store", &store, "--output", "json"]].concat())
+    };
+    told(&["cancel", "--status", "waiting"]).exits(2).says(&["error[FS-CONFIRM]", "cancel 2 instances"]);
+    told(&["cancel"]).exits(2).says(&["error[FS-ARGUMENTS]", "--definition"]);
+    told(&["cancel", "o-1", "--aside"]).exits(2).says(&["error[FS-ARGUMENTS]"]);
+    let one = told(&["suspend", "--business-key", "o-1"]).exits(0).json("instances-orders");
+    assert_eq!((&one["told"], &one["carriedOut"]), (&json!(1), &json!(1)));
+    assert_eq!(keys(&["--status", "suspended"]), ["o-1"]);
+    let none = told(&["continue", "--status", "faulted"]).exits(0).json("instances-orders");
+    assert_eq!(none["told"], 0, "what the order does not fit is left alone");
+    let all = told(&["cancel", "--older-than", "0s", "--yes"]).exits(0).json("instances-orders");
+    assert_eq!((&all["told"], all["instances"].as_array().unwrap().len()), (&json!(2), 2));
+    assert_eq!(keys(&["--status", "cancelled"]), ["o-1", "x-1"]);
     served.stop();
 }

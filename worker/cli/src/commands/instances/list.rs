@@ -8,11 +8,12 @@ use flagstop_store::port::{InstanceFilter, Store};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::read::{self, Definitions, PHASES, waiting_text};
+use super::filter::Filter;
+use super::read::{self, Definitions, waiting_text};
 use crate::args::Output;
-use crate::exit::{Exit, Failure};
+use crate::exit::Failure;
 use crate::term::{Paint, brief, table};
-use crate::time::{length, now_us, rfc3339};
+use crate::time::rfc3339;
 
 /// Characters of a cell that a table shows.
 const CELL_CHARS_MAX: usize = 60;
@@ -20,28 +21,8 @@ const CELL_CHARS_MAX: usize = 60;
 /// `list`
 #[derive(Debug, Args)]
 pub struct List {
-    /// Only instances in these phases, separated by commas: pending, running, waiting, suspended, cancelled, faulted,
-    /// completed
-    #[arg(long, value_name = "STATUS", value_delimiter = ',')]
-    status: Vec<String>,
-    /// Only instances of this definition: `namespace/name`, all versions, or `namespace/name@version`
-    #[arg(long, value_name = "NAMESPACE/NAME[@VERSION]")]
-    definition: Option<String>,
-    /// Only instances with this business key
-    #[arg(long, value_name = "KEY")]
-    business_key: Option<String>,
-    /// Only instances that were created longer ago than this: 30m, 2h, 7d
-    #[arg(long, value_name = "TIME", value_parser = length)]
-    older_than: Option<i64>,
-    /// Only instances that have not moved for this long: 30m, 2h, 7d
-    #[arg(long, value_name = "TIME", value_parser = length)]
-    idle_for: Option<i64>,
-    /// Only instances whose error has this text in it
-    #[arg(long, value_name = "TEXT")]
-    error: Option<String>,
-    /// Only instances that were set aside because they ended their workers
-    #[arg(long)]
-    aside: bool,
+    #[command(flatten)]
+    filter: Filter,
     /// At most this many; 0 = all
     #[arg(long, default_value_t = 100)]
     limit: u32,
@@ -54,21 +35,10 @@ impl List {
     /// The list as text.
     pub async fn run(&self, store: &Arc<dyn Store>, output: Output) -> Result<String, Failure> {
         let mut definitions = Definitions::load(store).await?;
-        let wanted = match &self.definition {
-            Some(text) => definitions.numbers(text)?,
-            None => Vec::new(),
-        };
-        let before = |length_us: Option<i64>| length_us.map(|length_us| now_us() - length_us);
         let filter = InstanceFilter {
-            statuses: self.status.iter().map(|name| phase(name)).collect::<Result<_, _>>()?,
-            definitions: wanted,
-            business_key: self.business_key.clone(),
-            error: self.error.clone(),
-            created_before_us: before(self.older_than),
-            updated_before_us: before(self.idle_for),
-            aside: self.aside,
             limit: i64::from(self.limit),
             after: self.after.map(InstanceId),
+            ..self.filter.of_store(&definitions)?
         };
         if let Some(after) = filter.after
             && store.instance(after).await?.is_none()
@@ -104,12 +74,4 @@ impl List {
             }
         })
     }
-}
-
-fn phase(name: &str) -> Result<i16, Failure> {
-    let found = PHASES.iter().find(|(_, n)| n.eq_ignore_ascii_case(name));
-    found.map(|(phase, _)| *phase as i16).ok_or_else(|| {
-        let known = PHASES.map(|(_, name)| name).join(", ");
-        Failure::new(Exit::Invalid, "FS-STATUS", format!("there is no status `{name}`"), format!("one of: {known}"))
-    })
 }

@@ -1,7 +1,9 @@
 //! `flagstop instances`: what runs, what waits, and why; and orders to one of them.
 
+mod filter;
 mod history;
 mod list;
+mod many;
 mod order;
 mod read;
 mod show;
@@ -44,14 +46,14 @@ enum Command {
     History(One),
     /// Why one instance does not go on: what it waits for, since and until when, and early events that do not fit
     Why(One),
-    /// End one instance
-    Cancel(order::To),
-    /// Hold one instance: it begins nothing more; what comes for it meanwhile is kept
-    Suspend(order::To),
-    /// Let a suspended instance go on
-    Continue(order::To),
-    /// Let a faulted instance go on at the task that faulted
-    Retry(order::To),
+    /// End one instance, or all that fit filters
+    Cancel(many::Whom),
+    /// Hold one instance, or all that fit filters: it begins nothing more; what comes for it meanwhile is kept
+    Suspend(many::Whom),
+    /// Let a suspended instance go on, or all that fit filters
+    Continue(many::Whom),
+    /// Let a faulted instance go on at the task that faulted, or all that fit filters
+    Retry(many::Whom),
     /// Run what has ended once more, as a new instance with the same input
     Rerun(order::To),
 }
@@ -73,11 +75,11 @@ impl Instances {
             Command::Show(one) => show::run(&store, &one.id, self.output).await?,
             Command::History(one) => history::run(&store, &one.id, self.output).await?,
             Command::Why(one) => why::run(&store, &one.id, self.output).await?,
-            Command::Cancel(to) => to.run(&store, Order::Cancel, self.output).await?,
-            Command::Suspend(to) => to.run(&store, Order::Suspend, self.output).await?,
-            Command::Continue(to) => to.run(&store, Order::Continue, self.output).await?,
+            Command::Cancel(whom) => whom.run(&store, Order::Cancel, self.output).await?,
+            Command::Suspend(whom) => whom.run(&store, Order::Suspend, self.output).await?,
+            Command::Continue(whom) => whom.run(&store, Order::Continue, self.output).await?,
             Command::Rerun(to) => to.rerun(&store, self.output).await?,
-            Command::Retry(to) => to.run(&store, Order::Retry, self.output).await?,
+            Command::Retry(whom) => whom.run(&store, Order::Retry, self.output).await?,
         };
         print_line(&text);
         store.close().await;

@@ -9,6 +9,7 @@ use flagstop_engine::api::Phase;
 use flagstop_runtime::Order;
 use flagstop_schemas::InstanceId;
 use flagstop_store::port::{LoadRequest, Store};
+use flagstop_store::rows::InstanceSummary;
 use serde_json::json;
 
 use super::read::{self, Record};
@@ -22,10 +23,10 @@ const LOOK: Duration = Duration::from_millis(100);
 #[derive(Debug, Args)]
 pub struct To {
     /// The instance's id, its beginning (of a recent one), or its business key
-    id: String,
+    pub(super) id: String,
     /// How long to wait until a worker has carried it out, in seconds; 0: not at all
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
-    wait: u32,
+    pub(super) wait: u32,
 }
 
 impl To {
@@ -99,14 +100,7 @@ impl To {
 /// What can't be right now is refused at once; what becomes wrong meanwhile, the worker refuses.
 fn refuse(record: &Record, order: Order) -> Result<(), Failure> {
     let status = record.status();
-    let phase = Phase::try_from(record.summary.status).ok();
-    let fits = phase.is_none_or(|phase| match order {
-        Order::Cancel => !phase.has_ended(),
-        Order::Suspend => matches!(phase, Phase::Pending | Phase::Running | Phase::Waiting),
-        Order::Continue => phase == Phase::Suspended || record.summary.aside.is_some(),
-        Order::Retry => phase == Phase::Faulted,
-    });
-    if fits {
+    if fits(&record.summary, order) {
         return Ok(());
     }
     let hint = match order {
@@ -119,7 +113,19 @@ fn refuse(record: &Record, order: Order) -> Result<(), Failure> {
     Err(Failure::new(Exit::Failed, "FS-INSTANCE-PHASE", what, hint))
 }
 
-fn verb(order: Order) -> &'static str {
+/// Whether an instance can be told so as it is; one whose phase this build does not know, by those that do.
+pub(super) fn fits(summary: &InstanceSummary, order: Order) -> bool {
+    let phase = Phase::try_from(summary.status).ok();
+    phase.is_none_or(|phase| match order {
+        Order::Cancel => !phase.has_ended(),
+        Order::Suspend => matches!(phase, Phase::Pending | Phase::Running | Phase::Waiting),
+        Order::Continue => phase == Phase::Suspended || summary.aside.is_some(),
+        Order::Retry => phase == Phase::Faulted,
+    })
+}
+
+/// The order's word.
+pub(super) fn verb(order: Order) -> &'static str {
     match order {
         Order::Cancel => "cancel",
         Order::Suspend => "suspend",
