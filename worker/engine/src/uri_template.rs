@@ -23,12 +23,6 @@ pub enum UriTemplateError {
     /// `{` without `}` or the other way round.
     #[error("a `{0}` in the URI has no partner: write `%7B` or `%7D` for the character itself")]
     Unbalanced(char),
-    /// Nothing.
-    #[error("the URI is empty")]
-    Empty,
-    /// White space, or what can't be shown.
-    #[error("a URI holds no white space: write `%20`, or `${{ }}` around an expression")]
-    Space,
     /// Not a name.
     #[error("`{{{0}}}` is no variable: only simple names as in `{{petId}}` are expanded")]
     Name(String),
@@ -47,12 +41,6 @@ pub struct ExpansionError {
 impl UriTemplate {
     /// Compiles a template.
     pub fn parse(text: &str) -> Result<Self, UriTemplateError> {
-        if text.is_empty() {
-            return Err(UriTemplateError::Empty);
-        }
-        if !is_uri_reference(text) {
-            return Err(UriTemplateError::Space);
-        }
         let mut parts = Vec::new();
         let mut rest = text;
         while let Some(open) = rest.find(['{', '}']) {

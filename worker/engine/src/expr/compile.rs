@@ -36,6 +36,12 @@ pub(super) enum Code {
     Filter(Box<jaq_core::Filter<Jq>>),
 }
 
+/// Parsing and compiling recurse into the tree, which may be as deep as it has tokens. From so many on it is done on a stack
+/// that is large enough for the longest expression, whatever thread asks for it.
+const DEEP_TOKENS_MIN: usize = 250;
+/// 8 KiB for each of 2,000 tokens (`expression_tokens_max`), of which less than two are used.
+const DEEP_STACK_BYTES: usize = 16 << 20;
+
 /// The name under which the text itself is compiled. No identifier, so that no text can call it.
 const MAIN: &str = "!main";
 
@@ -51,7 +57,23 @@ pub(super) fn compile(text: &str, scope: &Scope, span: Span, limits: &Limits) ->
             .with_hint("split it into several `set` tasks")
             .into());
     }
-    let mut term = Parser::new(&tokens).parse(|parser| parser.term()).map_err(|errors| {
+    if count <= DEEP_TOKENS_MIN {
+        return compile_tokens(&tokens, text, scope, span);
+    }
+    let builder = std::thread::Builder::new().name("expression".to_owned()).stack_size(DEEP_STACK_BYTES);
+    std::thread::scope(|threads| {
+        let compiled = builder.spawn_scoped(threads, || compile_tokens(&tokens, text, scope, span));
+        let no_thread = |error: std::io::Error| {
+            let message =
+                format!("the expression is too long to be compiled in place, and no thread can be had: {error}");
+            Diagnostic::error("FS-EXPR-SIZE", span, message).with_hint("split it into several `set` tasks")
+        };
+        compiled.map_err(no_thread)?.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+fn compile_tokens(tokens: &[Token<&str>], text: &str, scope: &Scope, span: Span) -> Result<Compiled, Diagnostics> {
+    let mut term = Parser::new(tokens).parse(|parser| parser.term()).map_err(|errors| {
         let found = errors.iter().map(|(expected, found)| {
             let found = Token::opt_as_str(*found, text);
             syntax_error(&format!("expected {}", expected.as_str()), found, text, span)

@@ -51,7 +51,7 @@ impl Machine<'_> {
     fn take(&mut self, stimulus: Stimulus) -> Result<Option<Work>, Rejected> {
         use Phase::{Cancelled, Completed, Faulted, Pending, Running, Suspended, Waiting};
         if let Stimulus::Effect { slot, .. } = stimulus
-            && let Some((run, _)) = slot_parts(slot)
+            && let Some((run, 0)) = slot_parts(slot)
             && self.take_apart(run)
         {
             return Ok(None);

@@ -27,6 +27,8 @@ use crate::value::{self, Value};
 /// The compilation of one definition.
 pub(crate) struct Compiler<'a> {
     pub(crate) limits: &'a Limits,
+    /// The definition's text, for places within its texts.
+    pub(super) source: &'a [u8],
     /// `evaluate.mode`.
     pub(crate) mode: Mode,
     pub(crate) diagnostics: Diagnostics,
@@ -89,6 +91,7 @@ impl<'a> Compiler<'a> {
     pub(crate) fn new(limits: &'a Limits, bundle: &'a Bundle) -> Self {
         Self {
             limits,
+            source: &[],
             mode: Mode::Strict,
             diagnostics: Diagnostics::new(),
             tasks: Vec::new(),

@@ -47,6 +47,7 @@ const ACTIVATION: Keys = Keys { of: "`activation`", known: &["key", "onDuplicate
 pub(super) fn compile(source: &[u8], bundle: &Bundle, limits: &Limits) -> Result<Plan, Diagnostics> {
     let root = source::read(source, limits)?;
     let mut compiler = Compiler::new(limits, bundle);
+    compiler.source = source;
     let plan = compiler.root(&root, source);
     let diagnostics = std::mem::take(&mut compiler.diagnostics).sorted();
     match plan {

@@ -11,7 +11,7 @@ use crate::expr::{self, Template};
 use crate::machine::vars::Vars;
 use crate::problem::{Problem, ProblemKind};
 use crate::source::Node;
-use crate::uri_template::UriTemplate;
+use crate::uri_template::{UriTemplate, is_uri_reference};
 use crate::value;
 
 /// A URI, with its authentication if it is written beside it.
@@ -60,6 +60,11 @@ impl Uri {
             return compiler.template(node, At::Definition).map(Self::Expression);
         }
         match UriTemplate::parse(text.trim()) {
+            Ok(_) if !is_uri_reference(text.trim()) => {
+                let message = format!("{what} must be a URI: not empty, and without white space");
+                compiler.error("FS-URI-TEMPLATE", node, message, "write `%20`, or `${ }` around an expression");
+                None
+            }
             Ok(template) => {
                 compiler.lint_literal(text, "uri", node.span);
                 Some(Self::Template(template))

@@ -110,7 +110,7 @@ impl Compiler<'_> {
         match Cron::parse(text, clockwork.zone.clone()) {
             Ok(cron) => Some(cron),
             Err(wrong) => {
-                let span = part_of(node.span, text, wrong.at);
+                let span = part_of(node.span, self.source, text, wrong.at);
                 self.push(Diagnostic::error("FS-CRON", span, wrong.why).with_hint(wrong.hint));
                 None
             }
@@ -157,13 +157,15 @@ impl Compiler<'_> {
 }
 
 /// Where a part of a text stands, if the text stands in the file as it is, with or without quotes.
-fn part_of(whole: Span, text: &str, part: std::ops::Range<usize>) -> Span {
+fn part_of(whole: Span, source: &[u8], text: &str, part: std::ops::Range<usize>) -> Span {
     let quote_bytes = match (whole.length as usize).checked_sub(text.len()) {
         Some(0) => 0,
         Some(2) => 1,
         _ => return whole,
     };
-    if !text.is_ascii() || text.contains('\n') {
+    let (from, to) = (whole.offset as usize, whole.offset as usize + whole.length as usize);
+    let is_folded = source.get(from..to).is_none_or(|written| written.contains(&b'\n'));
+    if !text.is_ascii() || is_folded {
         return whole;
     }
     let before = part.start as u32 + quote_bytes;

@@ -83,7 +83,9 @@ impl Split {
         Self { bytes_min: bytes_min.max(1), known, new: HashMap::new(), found: Vec::new(), numbers: HashMap::new() }
     }
 
-    pub(super) fn into_found(self) -> Vec<LargeValue> {
+    /// In an order of their own: in which they were met depends on what was known before.
+    pub(super) fn into_found(mut self) -> Vec<LargeValue> {
+        self.found.sort_unstable_by_key(|value| value.hash);
         self.found
     }
 

@@ -301,6 +301,9 @@ struct Places {
     /// Byte offset of each character and of the end; empty when they are the same.
     bytes: Vec<u32>,
     base: u32,
+    /// Where each line begins, in characters. The parser's own count of lines is wrong at the end of a text and within
+    /// quotes that span lines.
+    lines: Vec<u32>,
 }
 
 impl Places {
@@ -310,7 +313,9 @@ impl Places {
         } else {
             text.char_indices().map(|(byte, _)| cut(byte)).chain([cut(text.len())]).collect()
         };
-        Self { bytes, base }
+        let ends = text.chars().enumerate().filter(|(_, c)| *c == '\n');
+        let lines = [0].into_iter().chain(ends.map(|(index, _)| cut(index + 1))).collect();
+        Self { bytes, base, lines }
     }
 
     fn byte(&self, mark: Marker) -> u32 {
@@ -324,7 +329,9 @@ impl Places {
     fn span(&self, start: Marker, end: Marker) -> Span {
         let offset = self.byte(start);
         let length = self.byte(end).saturating_sub(offset);
-        Span { offset, length, line: cut(start.line().max(1)), column: cut(start.col() + 1) }
+        let index = cut(start.index());
+        let line = self.lines.partition_point(|begin| *begin <= index);
+        Span { offset, length, line: cut(line), column: index - self.lines[line - 1] + 1 }
     }
 }
 

@@ -200,11 +200,11 @@ fn texts_that_would_overflow_the_compiler_are_refused() {
 fn texts_at_the_limit_compile_and_run_on_a_small_stack() {
     let n = limits().expression_tokens_max / 2 - 10;
     let texts = [
+        "-".repeat(2 * n) + "1",
+        "try ".repeat(2 * n) + "1",
         "1".to_owned() + &"+1".repeat(n),
         "1".to_owned() + &"|1".repeat(n),
         "[1".to_owned() + &",1".repeat(n) + "] | length",
-        "-".repeat(n) + "1",
-        "try ".repeat(n) + "1",
         ".a".repeat(n),
         ".".to_owned() + &"[0]?".repeat(n / 3),
         ".".to_owned() + &"?".repeat(n),
