@@ -44,6 +44,25 @@ async fn a_narrowed_stream_keeps_its_numbers_and_the_history_keeps_all() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_optional_events_leave_where_a_pattern_names_them() {
+    let scene = Scene::new(&[WAITS]).await;
+    let status = StatusOptions { events: vec!["workflow.status-changed".into()] };
+    let (_worker, bus) = scene.worker(Options { status, ..Options::default() }).await;
+    bus.deliver_event(&start("s", 1));
+    scene.becomes(started("s", "waits"), Phase::Waiting).await;
+    bus.deliver_event(&go("g", 1));
+    let statuses = || -> Vec<String> {
+        let data = |event: &flagstop_schemas::CloudEvent| match &event.data {
+            flagstop_schemas::Data::Json(data) => serde_json::from_slice::<serde_json::Value>(data).unwrap(),
+            other => panic!("no JSON: {other:?}"),
+        };
+        bus.published(Channel::Status).iter().map(|event| data(event)["status"].as_str().unwrap().to_owned()).collect()
+    };
+    eventually("all are out", async || statuses().len() == 3).await;
+    assert_eq!(statuses(), ["running", "waiting", "completed"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_nobody_listens_to_is_counted_or_by_policy_a_dead_letter() {
     let scene = Scene::new(&[WAITS]).await;
     for (unheard, letters) in [(Unheard::Acknowledge, 0), (Unheard::DeadLetter, 2)] {

@@ -151,6 +151,8 @@ pub(crate) struct Shared {
     pub(crate) secrets: crate::Secrets,
     pub(crate) catalogues: crate::catalogue::Catalogues,
     pub(crate) counters: crate::counters::Counters,
+    /// Which status events leave.
+    pub(crate) published: crate::status::Published,
     pub(crate) worker: flagstop_store::rows::WorkerId,
     /// Wakes the relay after a commit of our own.
     pub(crate) journal_grew: tokio::sync::Notify,

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use flagstop_bus::port::{Acker, Delivery, Token};
-use flagstop_engine::api::{EffectOutcome, Env, StatusChanges};
+use flagstop_engine::api::{EffectOutcome, Env};
 use flagstop_schemas::{Hash16, InstanceId};
 use flagstop_store::port::StoreError;
 use flagstop_store::port::{Batch, Group, LoadRequest, Loaded, LookRequest, Verdict};
@@ -229,7 +229,7 @@ impl Lane {
             secrets: &self.shared.secrets.by_name,
             limits: &self.shared.options.engine,
             ticks_us,
-            status_changes: StatusChanges::Left,
+            status_changes: self.shared.published.changes(),
         };
         let ground = Ground { catalogue: &catalogue, shared: &self.shared, active, env };
         // A batch of long workflows must not keep the heartbeat and the relay from their thread.

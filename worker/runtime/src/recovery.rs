@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use flagstop_engine::api::{EffectOutcome, Env, StatusChanges};
+use flagstop_engine::api::{EffectOutcome, Env};
 use flagstop_schemas::{Asked, COMMAND_PREFIX, Hash16, InstanceId};
 use flagstop_store::port::{Batch, Group, LoadRequest, StoreError, Verdict};
 use flagstop_store::rows::{EffectLease, InstanceRow, NewParked};
@@ -193,7 +193,7 @@ impl Recovery {
             secrets: &self.shared.secrets.by_name,
             limits: &self.shared.options.engine,
             ticks_us,
-            status_changes: StatusChanges::Left,
+            status_changes: self.shared.published.changes(),
         };
         for lease in leases {
             let Some(row) = rows.get(&lease.instance) else { continue };

@@ -19,7 +19,6 @@ use crate::counters::add;
 use crate::intake::Shared;
 use crate::letters;
 use crate::redrive;
-use crate::status::Published;
 
 /// Pause after a broker that did not confirm.
 const RETRY: Duration = Duration::from_millis(200);
@@ -42,7 +41,6 @@ struct Parcel {
 pub(crate) struct Relay {
     pub(crate) shared: Arc<Shared>,
     pub(crate) validators: Validators,
-    pub(crate) published: Published,
 }
 
 impl Relay {
@@ -150,7 +148,7 @@ impl Relay {
         let mut messages = Vec::with_capacity(entries.len());
         for entry in entries {
             let (channel, routing_key, event) = match entry {
-                Entry::Status(status) if !self.published.has(status.kind) => continue,
+                Entry::Status(status) if !self.shared.published.has(status.kind) => continue,
                 Entry::Status(status) => {
                     let event = render(&header, &status);
                     if let Err(why) = self.validators.check(&event) {

@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 
+use flagstop_engine::api::StatusChanges;
 use flagstop_schemas::StatusKind;
 
 /// The types that leave.
@@ -19,8 +20,8 @@ impl Published {
     /// A pattern fits no type.
     pub(crate) fn new(patterns: &[String]) -> Result<Self, String> {
         for pattern in patterns {
-            if !StatusKind::all().iter().any(|kind| fits(pattern, *kind)) && !pattern.contains(OPTIONAL) {
-                let known: Vec<String> = StatusKind::all().iter().map(|kind| name(*kind)).collect();
+            if !StatusKind::every().any(|kind| fits(pattern, kind)) {
+                let known: Vec<String> = StatusKind::every().map(name).collect();
                 return Err(format!(
                     "`{pattern}` in status.events fits no status event; there are {}",
                     known.join(", ")
@@ -28,10 +29,18 @@ impl Published {
             }
         }
         let wanted = |kind: StatusKind| match patterns {
-            [] => !name(kind).contains(OPTIONAL),
+            [] => !StatusKind::optional().contains(&kind),
             patterns => patterns.iter().any(|pattern| fits(pattern, kind)),
         };
-        Ok(Self(StatusKind::all().iter().copied().filter(|kind| wanted(*kind)).collect()))
+        Ok(Self(StatusKind::every().filter(|kind| wanted(*kind)).collect()))
+    }
+
+    /// Whether the engine is to tell the optional ones.
+    pub(crate) fn changes(&self) -> StatusChanges {
+        match StatusKind::optional().iter().any(|kind| self.has(*kind)) {
+            true => StatusChanges::Told,
+            false => StatusChanges::Left,
+        }
     }
 
     pub(crate) fn has(&self, kind: StatusKind) -> bool {
@@ -73,7 +82,7 @@ mod tests {
     fn published(patterns: &[&str]) -> Vec<String> {
         let patterns: Vec<String> = patterns.iter().map(|pattern| (*pattern).to_owned()).collect();
         let published = Published::new(&patterns).expect("the patterns are good");
-        StatusKind::all().iter().filter(|kind| published.has(**kind)).map(|kind| name(*kind)).collect()
+        StatusKind::every().filter(|kind| published.has(*kind)).map(name).collect()
     }
 
     #[test]
@@ -85,6 +94,7 @@ mod tests {
         assert!(workflow.len() >= 8 && workflow.iter().all(|name| name.starts_with("workflow.")));
         assert_eq!(published(&["*.faulted", "task.retried"]), ["workflow.faulted", "task.retried", "task.faulted"]);
         assert_eq!(published(&["workflow.correlation-*"]).len(), 2);
+        assert_eq!(published(&["*.status-changed"]), ["workflow.status-changed", "task.status-changed"]);
     }
 
     #[test]

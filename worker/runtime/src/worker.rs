@@ -94,6 +94,7 @@ impl Worker {
             secrets,
             catalogues: crate::catalogue::Catalogues::default(),
             counters: Counters::default(),
+            published: Published::new(&options.status.events).map_err(StartError::Options)?,
             worker: WorkerId(uuid::Uuid::new_v4()),
             journal_grew: Notify::new(),
             pokes: Pokes(pokes_in),
@@ -146,8 +147,7 @@ impl Worker {
         worker.loops.spawn(retention::run(shared.clone(), worker.drain.clone()));
         worker.loops.spawn(timers::run(shared.clone(), effects, worker.drain.clone()));
         worker.loops.spawn(recovery::beats(shared.clone(), worker.stop.clone()));
-        let published = Published::new(&shared.options.status.events).map_err(StartError::Options)?;
-        let relay = Relay { shared: shared.clone(), validators: Validators::new(), published };
+        let relay = Relay { shared: shared.clone(), validators: Validators::new() };
         worker.relay.spawn(relay.run(worker.relay_stop.clone()));
         let batch_max = shared.options.batch_max;
         for mut consumer in consumers {

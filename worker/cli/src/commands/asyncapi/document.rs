@@ -347,7 +347,7 @@ fn status_headers(broker: Broker) -> Value {
     let text = |says: &str| json!({ "type": "string", "description": says });
     let properties: Map<String, Value> = [
         ("subject", text("The instance's id.")),
-        ("sequence", json!({ "type": "string", "pattern": "^[0-9]+$", "description": "Counts the instance's events from 1, without gaps." })),
+        ("sequence", json!({ "type": "string", "pattern": "^[0-9]+$", "description": "Counts the instance's events from 1, without gaps. The optional `*.status-changed` have none." })),
         ("partitionkey", text("The instance's id.")),
         ("businesskey", text("The author's key of the business object, where the definition has one.")),
         ("task", text("JSON Pointer of the task, in `workflow.correlation-*`.")),
@@ -359,7 +359,7 @@ fn status_headers(broker: Broker) -> Value {
     .into_iter()
     .map(|(name, schema)| (broker.header(name), schema))
     .collect();
-    let required = ["subject", "sequence", "partitionkey", "time", "dataschema"].map(|name| broker.header(name));
+    let required = ["subject", "partitionkey", "time", "dataschema"].map(|name| broker.header(name));
     let base = schema_ref(&format!("{}.headers", broker.key()));
     json!({ "allOf": [base, { "type": "object", "required": required, "properties": properties }] })
 }
