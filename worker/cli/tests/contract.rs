@@ -134,7 +134,7 @@ fn the_asyncapi_document_shows_what_is_deployed_and_how_it_is_configured() {
     assert_eq!(obeys["channels"], json!(["orders"]));
     let answers = json!(["io.flagstop.command.accepted.v1", "io.flagstop.command.rejected.v1"]);
     assert_eq!(obeys["reply"], answers);
-    assert!(!text.contains("flagstop.obeys.kafka") && !text.contains("status-changed"));
+    assert!(!text.contains("flagstop.obeys.kafka") && !text.contains("workflow.status-changed.v1"));
     // Without a workflow, what all share.
     let bare: Value =
         serde_json::from_str(&folder.flagstop(&["asyncapi", "--output", "json"]).exits(0).stdout).unwrap();
