@@ -8,6 +8,17 @@ const STATEMENT_TIMEOUT_MS_MAX: u64 = 300_000;
 /// A Postgres identifier has at most this many bytes.
 const SCHEMA_BYTES_MAX: usize = 63;
 
+/// What stands between a worker and Postgres.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pooler {
+    /// Nothing: a connection is a session of its own, with settings and prepared statements.
+    #[default]
+    None,
+    /// A pooler that gives a server's session for one transaction at a time (PgBouncer's `pool_mode = transaction`).
+    Transaction,
+}
+
 /// How a store is used. All but the URL; SQLite needs none of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -15,6 +26,9 @@ pub struct StoreConfig {
     /// The Postgres schema that holds Flagstop's tables. It is the only one on the connections' search path, so several
     /// deployments may share a database.
     pub schema: String,
+    /// `transaction`, when the URL is that of PgBouncer in transaction mode: nothing is kept in a session then, and each statement
+    /// costs four round trips instead of one. `none` for Postgres itself.
+    pub pooler: Pooler,
     /// Connections per process. A worker's lanes, relay, recovery and API share them; more than the database has cores
     /// for only makes its work slower.
     pub connections_max: u32,
@@ -30,6 +44,7 @@ impl Default for StoreConfig {
     fn default() -> Self {
         Self {
             schema: "flagstop".to_owned(),
+            pooler: Pooler::None,
             connections_max: 8,
             acquire_timeout_ms: 5_000,
             statement_timeout_ms: 15_000,

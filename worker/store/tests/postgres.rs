@@ -13,6 +13,8 @@ mod journal;
 mod overlap;
 #[path = "postgres/partitions.rs"]
 mod partitions;
+#[path = "postgres/pooled.rs"]
+mod pooled;
 #[path = "postgres/restored.rs"]
 mod restored;
 #[path = "postgres/schema.rs"]

@@ -46,7 +46,7 @@ pub(super) async fn deploy(
     let mut added = 0;
     // On an error, and on a conflict, the connection is dropped, and the transaction with it.
     let mut lent = store.tell(store.connections.take().await)?;
-    store.tell(lent.run(AssertSqlSafe("begin".to_owned())).await)?;
+    store.tell(lent.run(AssertSqlSafe(store.connections.begin().to_owned())).await)?;
     store.tell(lent.fetch(sqlx::query(LOCK)).await)?;
     for row in &mut deployed {
         (row.number, row.deployed_us) = match store.tell(deploy_one(&mut lent, row).await)? {

@@ -16,7 +16,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use super::errors;
-use crate::config::StoreConfig;
+use crate::config::{Pooler, StoreConfig};
 use crate::port::{Counters, StoreError};
 
 /// A statement with its arguments.
@@ -29,6 +29,9 @@ const ANSWER_GRACE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Connections {
     options: PgConnectOptions,
+    /// What begins a transaction. Behind a pooler it sets what the connection itself has otherwise.
+    begin: String,
+    pooler: Pooler,
     places: Semaphore,
     places_max: u32,
     idle: Mutex<Vec<PgConnection>>,
@@ -70,9 +73,19 @@ impl Connections {
             Some(_) => options,
             None => options.application_name("flagstop"),
         };
-        let options = options.options(settings).disable_statement_logging();
+        let options = options.disable_statement_logging();
+        let (options, begin) = match config.pooler {
+            Pooler::None => (options.options(settings), "begin;".to_owned()),
+            // The next transaction may be in another session: it takes nothing from this one and leaves nothing there.
+            Pooler::Transaction => {
+                let local = settings.map(|(name, value)| format!(" set local {name} = '{value}';"));
+                (options.statement_cache_capacity(0).extra_float_digits(None), format!("begin;{}", local.concat()))
+            }
+        };
         Ok(Self {
             options,
+            begin,
+            pooler: config.pooler,
             places: Semaphore::new(config.connections_max as usize),
             places_max: config.connections_max,
             idle: Mutex::new(Vec::new()),
@@ -103,13 +116,28 @@ impl Connections {
     /// Sends one statement outside of any transaction: it commits by itself.
     pub(super) async fn fetch(&self, statement: Statement) -> Result<Vec<PgRow>, sqlx::Error> {
         let mut lent = self.take().await?;
-        let result = lent.fetch(statement).await;
+        let result = match self.pooler {
+            Pooler::None => lent.fetch(statement).await,
+            Pooler::Transaction => lent.fetch_pooled(statement).await,
+        };
         lent.after(result)
+    }
+
+    /// What begins a transaction of several round trips, which [`Lent::run`] sends.
+    pub(super) fn begin(&self) -> &str {
+        &self.begin
     }
 
     /// Sends several commands without arguments in one message: one transaction, whatever becomes of the client.
     pub(super) async fn fetch_commands(&self, text: AssertSqlSafe<String>) -> Result<Vec<PgRow>, sqlx::Error> {
         let mut lent = self.take().await?;
+        let text = match self.pooler {
+            Pooler::None => text,
+            // Its own settings stand in front, in the same message and so in the same transaction.
+            Pooler::Transaction => {
+                AssertSqlSafe(format!("{}{}", self.begin.strip_prefix("begin;").unwrap_or_default(), text.0))
+            }
+        };
         let result = self.answered(sqlx::raw_sql(text).fetch_all(&mut lent.connection)).await;
         lent.after(result)
     }
@@ -124,10 +152,12 @@ impl Connections {
         self.commits.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A statement is one round trip: its text is prepared once per connection, and that is not counted.
+    /// A statement is one round trip: its text is prepared once per connection, and that is not counted. Behind a pooler it is
+    /// four: its transaction begins, it is prepared, it runs, it commits.
     pub(super) fn counters(&self) -> Counters {
         let statements = self.statements.load(Ordering::Relaxed);
-        Counters { commits: self.commits.load(Ordering::Relaxed), statements, round_trips: statements }
+        let each = if self.pooler == Pooler::None { 1 } else { 4 };
+        Counters { commits: self.commits.load(Ordering::Relaxed), statements, round_trips: each * statements }
     }
 
     /// Waits for what is under way and closes all.
@@ -165,7 +195,25 @@ impl Connections {
 impl Lent<'_> {
     /// Sends one statement.
     pub(super) async fn fetch(&mut self, statement: Statement) -> Result<Vec<PgRow>, sqlx::Error> {
+        let statement = statement.persistent(self.home.pooler == Pooler::None);
         self.home.answered(statement.fetch_all(&mut self.connection)).await
+    }
+
+    /// Sends one statement in a transaction of its own, which holds the pooler to one session from its preparation to its end.
+    /// Still one statement, so it gets its transaction's id after it has read the revisions (PROTOCOL D14).
+    async fn fetch_pooled(&mut self, statement: Statement) -> Result<Vec<PgRow>, sqlx::Error> {
+        self.run(AssertSqlSafe(self.home.begin.clone())).await?;
+        match self.fetch(statement).await {
+            Ok(rows) => {
+                self.run(AssertSqlSafe("commit".to_owned())).await?;
+                Ok(rows)
+            }
+            Err(error) if errors::broken(&error) => Err(error),
+            Err(error) => {
+                self.run(AssertSqlSafe("rollback".to_owned())).await?;
+                Err(error)
+            }
+        }
     }
 
     /// Sends commands without arguments, as many as the text holds.

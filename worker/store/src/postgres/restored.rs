@@ -51,9 +51,10 @@ pub(super) async fn move_in(store: &PostgresStore) -> Result<(), sqlx::Error> {
     // A statement of its own asks again, with a snapshot after the locks. On an error the connection is dropped, and the
     // transaction with it.
     lent.run_long(AssertSqlSafe(format!(
-        "begin; set local statement_timeout = 0; set local lock_timeout = {LOCK_TIMEOUT_MS};
+        "{} set local statement_timeout = 0; set local lock_timeout = {LOCK_TIMEOUT_MS};
          select pg_advisory_xact_lock(hashtext('flagstop move in'), hashtext(current_schema()));
-         lock table journal in share row exclusive mode;"
+         lock table journal in share row exclusive mode;",
+        store.connections.begin()
     )))
     .await?;
     let mut moved = lent.fetch(sqlx::query(MOVED)).await?;

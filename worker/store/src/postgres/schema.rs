@@ -51,8 +51,9 @@ async fn step(store: &PostgresStore, lent: &mut Lent<'_>, migration: &Migration)
     // The lock comes first: whoever waited for it sees what the other one did. Reading `flagstop_migrations` is a statement
     // of its own, with a snapshot after that.
     lent.run_long(AssertSqlSafe(format!(
-        "begin; set local statement_timeout = 0; set local lock_timeout = {LOCK_TIMEOUT_MS};
-         select pg_advisory_xact_lock(hashtext('flagstop migrate'), hashtext('{schema}'));"
+        "{} set local statement_timeout = 0; set local lock_timeout = {LOCK_TIMEOUT_MS};
+         select pg_advisory_xact_lock(hashtext('flagstop migrate'), hashtext('{schema}'));",
+        store.connections.begin()
     )))
     .await?;
     // Asked first, because Postgres refuses even `if not exists` to a user who may not make what is there already.
