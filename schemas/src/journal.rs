@@ -7,6 +7,7 @@
 //!
 //! entry = 1  kind  sequence  at_us  task? output? error? correlationKeys?  n  (name value) …
 //!       | 2 or 3  id source type  subject? time? datacontenttype? dataschema?   n  (name value) …  data
+//!       | 4  task result
 //! ```
 //! Texts carry their length as a varint in front. What may be missing stands behind a byte, 0 or 1. The format byte
 //! changes when an older build could not read the row rightly; so do the numbers below never change their meaning.
@@ -18,13 +19,14 @@ use bytes::Bytes;
 
 use crate::{Entry, Header};
 
-/// The newest format: rows that hold answers to commands. All others are of the first, which older builds read.
+/// The newest format: rows that hold answers to commands, or late results. All others are of the first, which older builds read.
 const FORMAT: u8 = 2;
 const FORMAT_FIRST: u8 = 1;
 
 const ENTRY_STATUS: u8 = 1;
 const ENTRY_EMITTED: u8 = 2;
 const ENTRY_ANSWER: u8 = 3;
+const ENTRY_LATE: u8 = 4;
 
 const DATA_ABSENT: u8 = 0;
 const DATA_JSON: u8 = 1;

@@ -18,5 +18,5 @@ pub use files::{cli_schema, schema_files};
 pub use ids::{Hash16, InstanceId, message_key};
 pub use kind::Scope;
 pub use render::{render, routing_key};
-pub use status::{Entry, Header, STATUS, StatusEvent, StatusKind};
+pub use status::{Entry, Header, LateResult, STATUS, StatusEvent, StatusKind};
 pub use validate::{Validators, Violation};

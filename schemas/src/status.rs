@@ -95,4 +95,15 @@ pub enum Entry {
     Emitted(Box<crate::CloudEvent>),
     /// The answer to a command, complete: see [`crate::Asked`].
     Answer(Box<crate::CloudEvent>),
+    /// What came too late: for the history alone, never published (PROTOCOL D9).
+    Late(LateResult),
+}
+
+/// The result of a side effect that came when nobody waited for it any more. It changed nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LateResult {
+    /// JSON pointer of the task that had asked for it.
+    pub task: String,
+    /// What it was, in a few words and without anything that the answer holds.
+    pub result: String,
 }

@@ -8,7 +8,7 @@ use flagstop_bus::port::Channel;
 use flagstop_engine::api::Phase;
 use flagstop_engine::value;
 use flagstop_runtime::{Options, Order};
-use flagstop_schemas::InstanceId;
+use flagstop_schemas::{Entry, InstanceId, LateResult, journal};
 use flagstop_tests::http::Hr;
 use flagstop_tests::onboarding::event;
 use flagstop_tests::scene::{Scene, WAITS, command, go, start, started};
@@ -329,6 +329,19 @@ async fn a_call_that_is_no_longer_wanted_is_given_up() {
     eventually("the second is asked", async || hr.asked().len() == 2).await;
     hr.hang(false);
     scene.becomes(started("s2", "calls"), Phase::Completed).await;
+
+    // D9: it is still listened to, and the history tells what became of it; nothing else has changed.
+    let cancelled = started("s1", "calls");
+    let late = async || {
+        let rows = scene.store.history(cancelled).await.unwrap();
+        let entries = rows.iter().flat_map(|row| journal::decode(&row.events).unwrap().1);
+        entries.filter_map(|entry| if let Entry::Late(late) = entry { Some(late) } else { None }).collect::<Vec<_>>()
+    };
+    eventually("its answer is noted", async || !late().await.is_empty()).await;
+    assert_eq!(late().await, [LateResult { task: "/do/0/ask".to_owned(), result: "HTTP 201".to_owned() }]);
+    assert_eq!(scene.phase(cancelled).await, Some(Phase::Cancelled));
+    let late_of_other = scene.store.history(started("s2", "calls")).await.unwrap();
+    assert!(late_of_other.iter().all(|row| row.revision > 0), "whose call was answered in time has none");
 }
 
 const CHILD: &str = r"

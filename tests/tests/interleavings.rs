@@ -132,7 +132,7 @@ impl Bench {
             .flat_map(|row| journal::decode(&row.events).unwrap().1)
             .filter_map(|entry| match entry {
                 Entry::Status(event) => Some(event.sequence),
-                Entry::Emitted(_) | Entry::Answer(_) => None,
+                Entry::Emitted(_) | Entry::Answer(_) | Entry::Late(_) => None,
             })
             .collect();
         assert_eq!(sequences, (1..=sequences.len() as u64).collect::<Vec<_>>());

@@ -124,7 +124,7 @@ async fn the_language_survives_workers_that_are_killed_again_and_again() {
         let entries: Vec<Entry> = rows.iter().flat_map(|row| journal::decode(&row.events).unwrap().1).collect();
         let sequences = entries.iter().filter_map(|entry| match entry {
             Entry::Status(event) => Some(event.sequence),
-            Entry::Emitted(_) | Entry::Answer(_) => None,
+            Entry::Emitted(_) | Entry::Answer(_) | Entry::Late(_) => None,
         });
         assert!(sequences.enumerate().all(|(n, sequence)| sequence == n as u64 + 1), "{} has gaps", summary.id);
         if summary.parent.is_none() {

@@ -11,9 +11,9 @@ use uuid::Uuid;
 
 use super::{
     ATTRIBUTE_NAME_BYTES_MAX, ATTRIBUTE_NAMES_MAX, DATA_ABSENT, DATA_BINARY, DATA_JSON, ENTRY_ANSWER, ENTRY_EMITTED,
-    ENTRY_STATUS, FORMAT, FORMAT_FIRST, JournalError, VALUE_JSON, VALUE_TEXT,
+    ENTRY_LATE, ENTRY_STATUS, FORMAT, FORMAT_FIRST, JournalError, VALUE_JSON, VALUE_TEXT,
 };
-use crate::{CloudEvent, Data, Entry, Header, InstanceId, StatusEvent, StatusKind};
+use crate::{CloudEvent, Data, Entry, Header, InstanceId, LateResult, StatusEvent, StatusKind};
 
 type Read<T> = Result<T, JournalError>;
 
@@ -51,6 +51,9 @@ impl<'a> Reader<'a> {
             ENTRY_STATUS => self.status().map(Entry::Status),
             ENTRY_EMITTED => self.emitted().map(Box::new).map(Entry::Emitted),
             ENTRY_ANSWER => self.emitted().map(Box::new).map(Entry::Answer),
+            ENTRY_LATE => {
+                Ok(Entry::Late(LateResult { task: self.text()?.to_owned(), result: self.text()?.to_owned() }))
+            }
             _ => Err(self.damaged("no such kind of entry")),
         }
     }

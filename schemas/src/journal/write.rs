@@ -5,8 +5,8 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{
-    DATA_ABSENT, DATA_BINARY, DATA_JSON, ENTRY_ANSWER, ENTRY_EMITTED, ENTRY_STATUS, FORMAT, FORMAT_FIRST, VALUE_JSON,
-    VALUE_TEXT,
+    DATA_ABSENT, DATA_BINARY, DATA_JSON, ENTRY_ANSWER, ENTRY_EMITTED, ENTRY_LATE, ENTRY_STATUS, FORMAT, FORMAT_FIRST,
+    VALUE_JSON, VALUE_TEXT,
 };
 use crate::{CloudEvent, Data, Entry, Header, StatusEvent};
 
@@ -15,8 +15,8 @@ const ENTRY_BYTES: usize = 64;
 
 pub(super) fn row(header: &Header, entries: &[Entry]) -> Bytes {
     let mut out = Vec::with_capacity(128 + entries.iter().map(size).sum::<usize>());
-    let answers = entries.iter().any(|entry| matches!(entry, Entry::Answer(_)));
-    out.push(if answers { FORMAT } else { FORMAT_FIRST });
+    let newest = entries.iter().any(|entry| matches!(entry, Entry::Answer(_) | Entry::Late(_)));
+    out.push(if newest { FORMAT } else { FORMAT_FIRST });
     text(&mut out, &header.namespace);
     text(&mut out, &header.name);
     text(&mut out, &header.version);
@@ -28,6 +28,11 @@ pub(super) fn row(header: &Header, entries: &[Entry]) -> Bytes {
             Entry::Status(event) => status(&mut out, event),
             Entry::Emitted(event) => emitted(&mut out, ENTRY_EMITTED, event),
             Entry::Answer(event) => emitted(&mut out, ENTRY_ANSWER, event),
+            Entry::Late(late) => {
+                out.push(ENTRY_LATE);
+                text(&mut out, &late.task);
+                text(&mut out, &late.result);
+            }
         }
     }
     out.into()
@@ -38,6 +43,7 @@ fn size(entry: &Entry) -> usize {
     let raw_bytes = |raw: &Option<Box<RawValue>>| raw.as_ref().map_or(0, |raw| raw.get().len());
     ENTRY_BYTES
         + match entry {
+            Entry::Late(late) => late.task.len() + late.result.len(),
             Entry::Status(event) => raw_bytes(&event.output) + raw_bytes(&event.error),
             Entry::Emitted(event) | Entry::Answer(event) => match &event.data {
                 Data::Absent => ENTRY_BYTES,

@@ -1,6 +1,8 @@
 //! Answers to commands as their senders see them.
 
-use flagstop_schemas::{Answer, Asked, CloudEvent, Data, Entry, InstanceId, Validators, journal, message_key};
+use flagstop_schemas::{
+    Answer, Asked, CloudEvent, Data, Entry, InstanceId, LateResult, Validators, journal, message_key,
+};
 use serde_json::json;
 
 use crate::samples::{data, header};
@@ -83,4 +85,14 @@ fn answers_survive_the_journal_beside_status_events_and_older_rows_keep_their_fo
     assert_eq!(**again, event);
     let plain = journal::encode(&header(), &[Entry::Emitted(Box::new(event))]);
     assert_eq!((plain[0], row[0]), (1, 2), "what older builds can read stays readable for them");
+}
+
+/// A late result comes back as it went in, and is no event.
+#[test]
+fn a_late_result_is_kept_in_the_journal() {
+    let late = LateResult { task: "/do/0/pay".to_owned(), result: "HTTP 200".to_owned() };
+    let row = journal::encode(&header(), &[Entry::Late(late.clone())]);
+    let (_, entries) = journal::decode(&row).unwrap();
+    let [Entry::Late(again)] = entries.as_slice() else { panic!("{entries:?}") };
+    assert_eq!(*again, late);
 }

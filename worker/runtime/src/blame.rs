@@ -66,8 +66,8 @@ impl Blame {
             Poke::Timer { due_us, .. } => *due_us <= died_us,
             Poke::Meeting(meeting) => meeting.parked_us <= died_us,
             Poke::Effect { lease, .. } => lease.epoch > 1,
-            // It is no instance yet that could be set aside.
-            Poke::Schedule(_) => false,
+            // That one is no instance yet that could be set aside, and this one changes nothing.
+            Poke::Schedule(_) | Poke::Late(_) => false,
         }
     }
 }
@@ -113,7 +113,7 @@ pub(crate) fn deadly_instance(instance: InstanceId, poke: &Poke, kills: i32) -> 
         Poke::Drain => "its mail",
         Poke::Timer { .. } => "a timer",
         Poke::Effect { .. } => "the answer of a call",
-        Poke::Meeting(_) | Poke::Schedule(_) => "an event",
+        Poke::Meeting(_) | Poke::Schedule(_) | Poke::Late(_) => "an event",
     };
     format!(
         "FS-INSTANCE-KILLS: a worker died each of the {kills} times that it gave {what} to this instance alone; mend what it \

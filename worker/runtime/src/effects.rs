@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use flagstop_effects::http::{Client, ClientOptions, Clock, Hosts, Http, HttpOptions};
 use flagstop_effects::process::{ProcessOptions, Processes};
 use flagstop_engine::api::{Effect, EffectOutcome, Request};
-use flagstop_schemas::InstanceId;
+use flagstop_schemas::{InstanceId, LateResult};
 use flagstop_store::rows::EffectLease;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -40,6 +40,8 @@ pub(crate) struct Effects {
     processes: Processes,
     tasks: TaskTracker,
     begun: AtomicU64,
+    /// Bounds the calls that are listened to although nobody waits for them.
+    late: Semaphore,
 }
 
 /// Which of this worker's effects a result belongs to.
@@ -75,6 +77,7 @@ impl Effects {
             processes: processes(options),
             tasks: TaskTracker::new(),
             begun: AtomicU64::new(0),
+            late: Semaphore::new(options.effects_in_flight_max),
             shared,
         })
     }
@@ -186,26 +189,52 @@ impl Effects {
                 let lease = next.lease;
                 let here = |known: &Known| (known.stop.clone(), known.begun);
                 let here = lock(&effects.known).get(&(lease.instance, lease.slot)).map(here);
+                let task = next.effect.pointer.clone();
+                // A program is killed when nobody wants it.
+                let listens = matches!(next.effect.request, Request::Http(_));
+                let mut carried = Box::pin(effects.carry_out(next.effect));
+                let mut cut = false;
                 if let Some((unwanted, begun)) = here {
                     tokio::select! {
-                        outcome = effects.carry_out(next.effect) => effects.report(lease, begun, outcome).await,
-                        // Dropped half-way: the connection is closed, the program killed.
-                        () = unwanted.cancelled() => {}
+                        outcome = &mut carried => effects.report(lease, begun, task.clone(), outcome).await,
+                        () = unwanted.cancelled() => cut = true,
                     }
                 }
                 lock(&effects.waiting).done(&next.target);
                 effects.arrived.notify_one();
                 // Only now: while the lanes are behind, no more calls are made.
                 drop(place);
+                if cut {
+                    let late = effects.late.try_acquire().ok().filter(|_| listens);
+                    let pause = Duration::from_millis(effects.shared.options.effects_late_ms);
+                    let outcome = match &late {
+                        Some(_place) => tokio::time::timeout(pause, &mut carried).await.ok(),
+                        None => None,
+                    };
+                    // Dropped half-way: the connection is closed, the program killed.
+                    drop(carried);
+                    effects.late(lease.instance, task, outcome.as_ref()).await;
+                }
             });
         }
     }
 
-    async fn report(&self, lease: EffectLease, begun: Begun, outcome: EffectOutcome) {
+    /// Has the instance's history tell what became of a call that nobody waited for any more.
+    async fn late(&self, instance: InstanceId, task: String, outcome: Option<&EffectOutcome>) {
+        add(&self.shared.counters.late_results, 1);
+        let given_up = || "given up under way; whether it was carried out is not known".to_owned();
+        let result = outcome.map_or_else(given_up, told);
+        self.shared.pokes.put(instance, Poke::Late(LateResult { task, result })).await;
+    }
+
+    async fn report(&self, lease: EffectLease, begun: Begun, task: String, outcome: EffectOutcome) {
         add(&self.shared.counters.effects, 1);
         let epoch = lock(&self.known).get(&(lease.instance, lease.slot)).map_or(lease.epoch, |known| known.epoch);
         let lease = EffectLease { epoch, ..lease };
-        self.shared.pokes.put(lease.instance, Poke::Effect { lease, begun: Some(begun), outcome }).await;
+        self.shared
+            .pokes
+            .put(lease.instance, Poke::Effect { lease, begun: Some(begun), task: Some(task), outcome })
+            .await;
     }
 
     async fn carry_out(&self, effect: Effect) -> EffectOutcome {
@@ -244,6 +273,16 @@ pub fn processes(options: &Options) -> Processes {
         directory: options.process_directory.as_ref().map(Into::into),
         ..ProcessOptions::default()
     })
+}
+
+/// An outcome in a few words, without anything that an answer holds.
+pub(crate) fn told(outcome: &EffectOutcome) -> String {
+    match outcome {
+        EffectOutcome::Http { status, .. } => format!("HTTP {status}"),
+        EffectOutcome::Process { code, .. } => format!("exit code {code}"),
+        EffectOutcome::NotAuthenticated { reason } => format!("not authenticated: {reason}"),
+        EffectOutcome::NoAnswer { reason } => format!("no answer: {reason}"),
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use flagstop_bus::port::{Commands, Delivery};
 use flagstop_engine::Event;
-use flagstop_schemas::{Asked, Hash16, InstanceId, message_key};
+use flagstop_schemas::{Asked, Hash16, InstanceId, LateResult, message_key};
 use flagstop_store::port::Store;
 use flagstop_store::rows::{DeadLetter, EffectLease, Meeting, ScheduleRow};
 
@@ -71,8 +71,13 @@ pub(crate) enum Poke {
         lease: EffectLease,
         /// `None`: it was not begun here.
         begun: Option<crate::effects::Begun>,
+        /// Whose it is, for the history if it comes too late; `None`: it may have been applied already, by a commit whose
+        /// answer was lost.
+        task: Option<String>,
         outcome: flagstop_engine::api::EffectOutcome,
     },
+    /// The result of a side effect came too late (PROTOCOL D9).
+    Late(LateResult),
     /// A parked event and a bookmark have met.
     Meeting(Meeting),
     /// A schedule is due; the instance is the one that it starts.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use flagstop_bus::port::{Acker, Delivery, Token};
 use flagstop_engine::api::{EffectOutcome, Env};
-use flagstop_schemas::{Hash16, InstanceId};
+use flagstop_schemas::{Hash16, InstanceId, LateResult};
 use flagstop_store::port::StoreError;
 use flagstop_store::port::{Batch, Group, LoadRequest, Loaded, LookRequest, Verdict};
 use flagstop_store::rows::{EffectLease, KEPT_SLOT, Meeting};
@@ -23,7 +23,7 @@ use crate::codec::Mail;
 use crate::commands::{Addressee, Command, Verb};
 use crate::counters::add;
 use crate::decide::{Decided, Decision, Ground, decide};
-use crate::effects::Effects;
+use crate::effects::{Effects, told};
 use crate::intake::{Item, Junk, Message, Poke, Says, Shared, message, ticks_us};
 use crate::letters::letter;
 
@@ -173,15 +173,15 @@ impl Lane {
         self.until_reached("clearing", || self.shared.store.clear(&mark)).await;
     }
 
-    /// Leaves out the result of an effect that was given up, perhaps for a new one in the same slot (PROTOCOL D9).
+    /// The result of an effect that was given up, perhaps for a new one in the same slot, is only noted (PROTOCOL D9).
     fn current(&self, instance: InstanceId, poke: Poke) -> Option<Item> {
-        if let Poke::Effect { lease, begun: Some(begun), .. } = &poke
-            && !self.effects.is_current(lease, *begun)
-        {
-            add(&self.shared.counters.late_results, 1);
-            return None;
+        match poke {
+            Poke::Effect { lease, begun: Some(begun), task, outcome } if !self.effects.is_current(&lease, begun) => {
+                add(&self.shared.counters.late_results, 1);
+                late(instance, task, &outcome)
+            }
+            poke => Some(Item::Poke(instance, poke)),
         }
-        Some(Item::Poke(instance, poke))
     }
 
     /// May new messages be taken?
@@ -304,42 +304,47 @@ impl Lane {
         let mut decided = decision.groups;
         let groups = decided.iter_mut().map(|each| std::mem::take(&mut each.group)).collect();
         let batch = Batch { worker: Some(self.shared.worker), groups };
-        let verdicts = self.commit_groups(&batch).await;
+        let (verdicts, doubtful) = self.commit_groups(&batch).await;
         add(&self.shared.counters.batches, 1);
         for ((decided, group), verdict) in decided.into_iter().zip(&batch.groups).zip(verdicts) {
-            let mine: Vec<(Item, &Route)> =
+            let mut mine: Vec<(Item, &Route)> =
                 decided.items.iter().filter_map(|&index| Some((items[index].take()?, &routes[index]))).collect();
+            if doubtful {
+                mine.iter_mut().for_each(|(item, _)| forget_task(item));
+            }
             self.settle(decided, group, verdict, mine, &mut after);
         }
         after
     }
 
     /// Commits, again and again while the outcome is unknown (D11). A batch that the store keeps refusing is halved until
-    /// the culprit stands alone (D20).
-    async fn commit_groups(&self, batch: &Batch) -> Vec<Verdict> {
+    /// the culprit stands alone (D20). Tells, too, whether the verdicts may be of what a lost answer had said before.
+    async fn commit_groups(&self, batch: &Batch) -> (Vec<Verdict>, bool) {
+        let mut doubtful = false;
         let mut refusals = 0;
         let mut pause = STORE_RETRY.0;
         let why = loop {
             match self.shared.store.commit(batch).await {
-                Ok(verdicts) => return verdicts,
+                Ok(verdicts) => return (verdicts, doubtful),
                 Err(StoreError::Failed(why)) if refusals == REFUSALS_MAX => break why,
                 Err(why) => {
                     refusals += u32::from(matches!(why, StoreError::Failed(_)));
+                    doubtful = true;
                     tracing::warn!("the store's commit failed, tried again in {pause:?}: {why}");
                 }
             }
             pause = rest(pause).await;
         };
         if batch.groups.len() <= 1 {
-            return vec![Verdict::Failed(why); batch.groups.len()];
+            return (vec![Verdict::Failed(why); batch.groups.len()], doubtful);
         }
         let (first, second) = batch.groups.split_at(batch.groups.len() / 2);
         let mut verdicts = Vec::new();
         for half in [first, second] {
             let half = Batch { worker: batch.worker, groups: half.to_vec() };
-            verdicts.extend(Box::pin(self.commit_groups(&half)).await);
+            verdicts.extend(Box::pin(self.commit_groups(&half)).await.0);
         }
-        verdicts
+        (verdicts, true)
     }
 
     fn settle(
@@ -368,9 +373,10 @@ impl Lane {
             Verdict::Fenced(leases) => {
                 for (item, _) in mine {
                     match &item {
-                        Item::Poke(_, Poke::Effect { lease, .. }) if leases.contains(lease) => {
+                        Item::Poke(instance, Poke::Effect { lease, task, outcome, .. }) if leases.contains(lease) => {
                             add(&self.shared.counters.late_results, 1);
                             self.effects.forget(lease);
+                            after.next.extend(late(*instance, task.clone(), outcome));
                         }
                         _ => after.next.push(item),
                     }
@@ -462,7 +468,7 @@ impl Lane {
                     let unstorable = matches!(outcome, EffectOutcome::NoAnswer { .. });
                     if !unstorable {
                         let outcome = EffectOutcome::NoAnswer { reason };
-                        after.next.push(Item::Poke(instance, Poke::Effect { lease, begun: None, outcome }));
+                        after.next.push(Item::Poke(instance, Poke::Effect { lease, begun: None, task: None, outcome }));
                     }
                 }
                 Item::Poke(instance, poke) if alone => {
@@ -521,6 +527,19 @@ impl Aftermath {
             Some(Item::Poke(_, Poke::Effect { lease, .. })) => effects.forget(&lease),
             _ => {}
         }
+    }
+}
+
+/// A result that came too late, as far as it is sure that it was not applied.
+fn late(instance: InstanceId, task: Option<String>, outcome: &EffectOutcome) -> Option<Item> {
+    let result = told(outcome);
+    task.map(|task| Item::Poke(instance, Poke::Late(LateResult { task, result })))
+}
+
+/// It may have been applied: should it be refused now, it is not for that too late.
+fn forget_task(item: &mut Item) {
+    if let Item::Poke(_, Poke::Effect { task, .. }) = item {
+        *task = None;
     }
 }
 

@@ -213,7 +213,10 @@ impl Recovery {
                 None => {
                     let reason = "the request can't be made again from the snapshot; is a secret gone?".to_owned();
                     let outcome = EffectOutcome::NoAnswer { reason };
-                    self.shared.pokes.put(lease.instance, Poke::Effect { lease, begun: None, outcome }).await;
+                    self.shared
+                        .pokes
+                        .put(lease.instance, Poke::Effect { lease, begun: None, task: None, outcome })
+                        .await;
                 }
             }
         }

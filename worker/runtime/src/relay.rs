@@ -160,6 +160,8 @@ impl Relay {
                     (Channel::Status, routing_key(&header, status.kind), event)
                 }
                 Entry::Emitted(event) => (Channel::Out, event.ty.clone(), *event),
+                // For the history alone.
+                Entry::Late(_) => continue,
                 Entry::Answer(event) => {
                     if let Err(why) = self.validators.check_answer(&event) {
                         tracing::error!(instance = %row.instance, "an answer to a command breaks its schema and is not published: {why}");

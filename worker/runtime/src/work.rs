@@ -117,6 +117,11 @@ impl Work {
         }
     }
 
+    /// What its journal rows say of it.
+    pub(crate) fn header(&self) -> Header {
+        header(&self.instance)
+    }
+
     pub(crate) fn is_new(&self) -> bool {
         self.revision == 0 && self.transitions == 0
     }

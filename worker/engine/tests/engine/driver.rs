@@ -288,13 +288,13 @@ impl World {
     pub fn statuses(&self) -> impl Iterator<Item = &StatusEvent> {
         self.entries.iter().filter_map(|entry| match entry {
             Entry::Status(event) => Some(event),
-            Entry::Emitted(_) | Entry::Answer(_) => None,
+            Entry::Emitted(_) | Entry::Answer(_) | Entry::Late(_) => None,
         })
     }
 
     pub fn emitted(&self) -> Vec<&CloudEvent> {
         let emitted = self.entries.iter().filter_map(|entry| match entry {
-            Entry::Status(_) | Entry::Answer(_) => None,
+            Entry::Status(_) | Entry::Answer(_) | Entry::Late(_) => None,
             Entry::Emitted(event) => Some(&**event),
         });
         emitted.collect()

@@ -2,12 +2,13 @@
 
 use bytes::Bytes;
 use flagstop_engine::api::{Stimulus, Timer};
-use flagstop_schemas::{Hash16, InstanceId};
+use flagstop_schemas::{Entry, Hash16, InstanceId, LateResult, journal};
 use flagstop_store::port::Group;
-use flagstop_store::rows::{KEPT_SLOT, Meeting};
+use flagstop_store::rows::{KEPT_SLOT, Meeting, Remark};
 
 use super::{Decided, Decider};
 use crate::counters::add;
+use crate::effects::told;
 use crate::intake::Poke;
 use crate::letters::inner_letter;
 use crate::timers::refusal;
@@ -21,7 +22,7 @@ impl Decider<'_> {
                 Poke::Timer { slot, due_us } => refused.remember(refusal(instance, *slot, *due_us)),
                 Poke::Meeting(meeting) => refused.remember((instance, meeting.slot, meeting.parked)),
                 Poke::Schedule(due) => return self.due_schedule(index, instance, due),
-                Poke::Drain | Poke::Effect { .. } => {}
+                Poke::Drain | Poke::Effect { .. } | Poke::Late(_) => {}
             }
             self.decision.done.push(index);
             return;
@@ -39,9 +40,12 @@ impl Decider<'_> {
                 }
                 applied
             }
-            Poke::Effect { lease, outcome, .. } => {
+            Poke::Late(late) => return self.late(index, instance, late),
+            Poke::Effect { lease, task, outcome, .. } => {
                 let stimulus = Stimulus::Effect { slot: lease.slot, outcome: outcome.clone() };
+                let defects = self.decision.groups.len();
                 let applied = self.poked(instance, stimulus, "the result of a side effect");
+                let refused = !applied && defects == self.decision.groups.len();
                 match self.works.get_mut(&instance) {
                     Some(work) if applied => work.group.fences.push(*lease),
                     // It may be there still, when the engine failed on it: it is not made again at once, over and over.
@@ -49,6 +53,9 @@ impl Decider<'_> {
                         self.ground.shared.refused.remember((instance, lease.slot, Hash16::of("effect", &[])));
                         add(&self.ground.shared.counters.late_results, 1);
                     }
+                }
+                if let Some(task) = task.clone().filter(|_| refused) {
+                    return self.late(index, instance, &LateResult { task, result: told(outcome) });
                 }
                 applied
             }
@@ -59,6 +66,17 @@ impl Decider<'_> {
             Some(work) if applied => work.items.push(index),
             _ => self.decision.done.push(index),
         }
+    }
+
+    /// Notes in the history what came too late (PROTOCOL D9). It changes nothing else.
+    fn late(&mut self, index: usize, instance: InstanceId, late: &LateResult) {
+        let Some(work) = self.works.get(&instance) else {
+            self.decision.done.push(index);
+            return;
+        };
+        let events = journal::encode(&work.header(), &[Entry::Late(late.clone())]);
+        let remark = Remark { instance, definition: work.definition(), events };
+        self.stand_alone(index, Group { remarks: vec![remark], ..Group::default() });
     }
 
     /// Applies what comes from within; a panic leaves a letter, or nobody would ever see it.

@@ -78,7 +78,7 @@ impl Record {
                     self.emitted.push(*event);
                 }
                 // A script's commands are carried out by the kit itself: there is nobody to answer.
-                Entry::Answer(_) => {}
+                Entry::Answer(_) | Entry::Late(_) => {}
             }
         }
     }

@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use flagstop_schemas::{CloudEvent, Entry, journal, render};
+use flagstop_schemas::{CloudEvent, Entry, LateResult, journal, render};
 use flagstop_store::port::Store;
-use flagstop_store::rows::JournalRow;
+use flagstop_store::rows::{JournalRow, REMARK_ROW};
 use serde_json::{Value, json};
 
 use super::read;
 use crate::args::Output;
 use crate::exit::{Exit, Failure};
 use crate::live;
-use crate::term::{Paint, Style};
+use crate::term::{Paint, Style, tame};
 use crate::time::rfc3339;
 
 /// The journal as text.
@@ -21,7 +21,20 @@ pub async fn run(store: &Arc<dyn Store>, id: &str, output: Output) -> Result<Str
     let mut lines = Vec::new();
     let mut transitions = Vec::new();
     let paint = Paint::stdout();
+    let mut revision = 1;
     for row in &rows {
+        if row.revision == REMARK_ROW {
+            for late in late_results(row) {
+                let LateResult { task, result } = &late;
+                transitions.push(json!({
+                    "revision": revision, "at": rfc3339(row.at_us), "events": [],
+                    "late": { "task": task, "result": result }
+                }));
+                lines.push(paint.on(Style::Dim, &tame(&late_text(row, &late))));
+            }
+            continue;
+        }
+        revision = row.revision;
         let events = events(row)?;
         if output == Output::Json {
             let events: Vec<Value> =
@@ -39,6 +52,18 @@ pub async fn run(store: &Arc<dyn Store>, id: &str, output: Output) -> Result<Str
     })
 }
 
+/// The results that came too late, of a row that holds such.
+pub fn late_results(row: &JournalRow) -> Vec<LateResult> {
+    let Ok((_, entries)) = journal::decode(&row.events) else { return Vec::new() };
+    let late = |entry| if let Entry::Late(late) = entry { Some(late) } else { None };
+    entries.into_iter().filter_map(late).collect()
+}
+
+/// One of them for people.
+pub fn late_text(row: &JournalRow, late: &LateResult) -> String {
+    format!("too late, at {}: the result of {} ({}); it changed nothing", rfc3339(row.at_us), late.task, late.result)
+}
+
 /// The row's events as they left, or will leave.
 pub fn events(row: &JournalRow) -> Result<Vec<CloudEvent>, Failure> {
     let (header, entries) = journal::decode(&row.events).map_err(|why| {
@@ -46,8 +71,9 @@ pub fn events(row: &JournalRow) -> Result<Vec<CloudEvent>, Failure> {
         Failure::new(Exit::Failed, "FS-JOURNAL", what, "use the build that wrote it, or a newer one")
     })?;
     let event = |entry| match entry {
-        Entry::Status(status) => render(&header, &status),
-        Entry::Emitted(event) | Entry::Answer(event) => *event,
+        Entry::Status(status) => Some(render(&header, &status)),
+        Entry::Emitted(event) | Entry::Answer(event) => Some(*event),
+        Entry::Late(_) => None,
     };
-    Ok(entries.into_iter().map(event).collect())
+    Ok(entries.into_iter().filter_map(event).collect())
 }

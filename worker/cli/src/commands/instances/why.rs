@@ -6,8 +6,10 @@ use flagstop_engine::api::{Difference, WaitReason};
 use flagstop_schemas::CloudEvent;
 use flagstop_store::port::{InstanceFilter, ParkedFilter, Store};
 use flagstop_store::rows::ParkedRow;
+use flagstop_store::rows::REMARK_ROW;
 use serde_json::{Value, json};
 
+use super::history;
 use super::read::{self, Definitions, Record, waiting_text};
 use crate::args::Output;
 use crate::config::{Config, Flags};
@@ -18,6 +20,9 @@ use crate::time::{distance, now_us, rfc3339};
 
 /// Parked events of the awaited type that are shown.
 const PARKED_SHOWN_MAX: i64 = 3;
+
+/// Results that came too late that are shown.
+const LATE_SHOWN_MAX: usize = 3;
 
 /// Longest text of an error that is shown, in bytes.
 const ERROR_TEXT_BYTES_MAX: usize = 500;
@@ -45,7 +50,10 @@ pub async fn run(store: &Arc<dyn Store>, id: &str, output: Output) -> Result<Str
     for wait in &record.waiting {
         waits.push((wait, parked(store, &record, wait).await?));
     }
-    let text = paragraph(&record, &waits);
+    let mut text = paragraph(&record, &waits);
+    for line in late_results(store, &record).await? {
+        text.push_str(&format!(" {line}."));
+    }
     if output == Output::Table {
         return Ok(text);
     }
@@ -53,6 +61,17 @@ pub async fn run(store: &Arc<dyn Store>, id: &str, output: Output) -> Result<Str
     let waits: Vec<Value> = waits.iter().map(|(wait, _)| wait_json(wait)).collect();
     let id = record.summary.id.to_string();
     Ok(json!({ "id": id, "status": record.status(), "text": text, "waits": waits, "parked": parked }).to_string())
+}
+
+/// The newest results that came too late (PROTOCOL D9).
+async fn late_results(store: &Arc<dyn Store>, record: &Record) -> Result<Vec<String>, Failure> {
+    let rows = store.history(record.summary.id).await?;
+    let late = rows.iter().rev().filter(|row| row.revision == REMARK_ROW);
+    let told =
+        late.flat_map(|row| history::late_results(row).into_iter().map(|it| tame(&history::late_text(row, &it))));
+    let mut lines: Vec<String> = told.take(LATE_SHOWN_MAX).collect();
+    lines.iter_mut().for_each(|line| line[..1].make_ascii_uppercase());
+    Ok(lines)
 }
 
 fn paragraph(record: &Record, waits: &[(&WaitReason, Vec<Parked>)]) -> String {

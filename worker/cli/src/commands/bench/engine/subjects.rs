@@ -191,7 +191,7 @@ impl BareJq {
 fn status(entry: &Entry) -> Option<&StatusEvent> {
     match entry {
         Entry::Status(event) => Some(event),
-        Entry::Emitted(_) | Entry::Answer(_) => None,
+        Entry::Emitted(_) | Entry::Answer(_) | Entry::Late(_) => None,
     }
 }
 
