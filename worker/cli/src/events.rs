@@ -34,6 +34,14 @@ pub fn from_demo(event: &script::Event) -> CloudEvent {
     new(&event.ty, &event.source, None, event.subject.clone(), data)
 }
 
+/// Bytes as text; else the line on which they cease to be one.
+pub fn utf8(bytes: Vec<u8>) -> Result<String, usize> {
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        valid.iter().filter(|byte| **byte == b'\n').count() + 1
+    })
+}
+
 /// Reads a structured event from one line of JSON.
 pub fn from_line(line: &str) -> Result<CloudEvent, String> {
     let message = RawMessage {

@@ -1,6 +1,8 @@
 //! What is wrong gets a code, the place, and how to mend it; and the exit code says what kind of trouble it is.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+#[path = "bad_input/hostile.rs"]
+mod hostile;
 mod support;
 
 use support::{Folder, example};

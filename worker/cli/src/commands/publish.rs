@@ -137,14 +137,18 @@ fn json_text(text: &str) -> Result<Bytes, Failure> {
 }
 
 fn from_file(path: &Path) -> Result<(Vec<Numbered>, Vec<Refused>), Failure> {
-    let text = match path.as_os_str() == "-" {
-        true => std::io::read_to_string(std::io::stdin()),
-        false => std::fs::read_to_string(path),
+    let bytes = match path.as_os_str() == "-" {
+        true => {
+            let mut bytes = Vec::new();
+            std::io::Read::read_to_end(&mut std::io::stdin(), &mut bytes).map(|_| bytes)
+        }
+        false => std::fs::read(path),
     };
-    let text = text.map_err(|error| {
-        let hint = "`--file` reads one CloudEvent in JSON format per line";
-        Failure::new(Exit::Invalid, "FS-FILE", format!("{}: {error}", path.display()), hint)
-    })?;
+    let shown = path.display();
+    let hint = "`--file` reads one CloudEvent in JSON format per line";
+    let bytes = bytes.map_err(|error| Failure::new(Exit::Invalid, "FS-FILE", format!("{shown}: {error}"), hint))?;
+    let text = events::utf8(bytes)
+        .map_err(|line| Failure::new(Exit::Invalid, "FS-EVENT", format!("{shown}:{line}: it is not UTF-8"), hint))?;
     let (mut events, mut refused) = (Vec::new(), Vec::new());
     for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         match events::from_line(line) {

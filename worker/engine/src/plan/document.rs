@@ -15,7 +15,7 @@ use crate::limits::Limits;
 use crate::pointer::Pointer;
 use crate::reference;
 use crate::resource::Bundle;
-use crate::source::{self, Node};
+use crate::source::{self, Node, NodeValue};
 use crate::value;
 
 const ROOT: Keys = Keys {
@@ -61,6 +61,11 @@ pub(super) fn compile(source: &[u8], bundle: &Bundle, limits: &Limits) -> Result
 
 impl<'a> Compiler<'a> {
     fn root(&mut self, root: &'a Node, source: &[u8]) -> Option<Plan> {
+        if root.value == NodeValue::Null {
+            let hint = "begin with `document:` and `do:`";
+            self.error("FS-WRONG-TYPE", root, "there is no workflow definition in it: it holds nothing", hint);
+            return None;
+        }
         self.mapping(root, ROOT)?;
         let document = self.required(root, "document", ROOT.of);
         let reference = document.and_then(|document| self.document(document));

@@ -45,11 +45,7 @@ impl Events {
         }
         let shown = path.display().to_string();
         let text = std::fs::read(path).map_err(|error| unreadable(&shown, &error))?;
-        let text = String::from_utf8(text).map_err(|error| {
-            let line =
-                error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
-            malformed(&shown, line + 1, "FS-EVENT: it is not UTF-8")
-        })?;
+        let text = events::utf8(text).map_err(|line| malformed(&shown, line, "FS-EVENT: it is not UTF-8"))?;
         let (mut found, mut wrong) = (VecDeque::new(), Vec::new());
         for (index, line) in text.lines().enumerate() {
             match event(line, &shown, index + 1, limits) {
@@ -129,7 +125,7 @@ pub fn value(text: &str, limits: &Limits) -> Result<Value, Failure> {
     }
     value::parse_json(&bytes, limits).map_err(|why| {
         // The reader's text says where by itself, but not as editors like it.
-        let place = serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).err();
+        let place = serde_json::from_slice::<serde_json::Value>(&bytes).err();
         let place =
             place.map(|error| format!(":{}:{}", error.line().max(1), error.column().max(1))).unwrap_or_default();
         let why = why.to_string();
