@@ -116,6 +116,12 @@ async fn what_kills_workers_is_set_aside_alone(bus_url: &str) {
     let why = run(&[&["instances", "why", &id], &common[..]].concat());
     assert!(why.contains("was set aside") && why.contains("FS-INSTANCE-KILLS"), "{why}");
 
+    let listed = run(&[&["instances", "list", "--output", "json"], &common[..]].concat());
+    let listed: Vec<serde_json::Value> = serde_json::from_str(&listed).unwrap();
+    let said: Vec<_> = listed.iter().filter(|it| it.get("setAside").is_some()).collect();
+    assert_eq!((said.len(), &said[0]["id"]), (1, &json!(id)));
+    assert_eq!(said[0]["setAside"], json!(reason));
+
     // The defect is mended, and a person releases the instance.
     drop(workers);
     let _healthy = WorkerProcess::start(&args);

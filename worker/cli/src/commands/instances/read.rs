@@ -122,7 +122,7 @@ impl Record {
     /// Its entry in a list.
     pub fn json(&self) -> Value {
         let [namespace, name, version] = &self.reference;
-        json!({
+        let mut json = json!({
             "id": self.summary.id.to_string(),
             "namespace": namespace,
             "name": name,
@@ -135,7 +135,11 @@ impl Record {
             "endedAt": self.summary.ended_us.map(rfc3339),
             "parent": self.summary.parent.map(|id| id.to_string()),
             "waitingFor": self.waiting.iter().map(waiting_json).collect::<Vec<_>>(),
-        })
+        });
+        if let Some(reason) = &self.summary.aside {
+            json["setAside"] = reason.as_str().into();
+        }
+        json
     }
 }
 
