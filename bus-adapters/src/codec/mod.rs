@@ -4,12 +4,14 @@
 //! before anything is parsed. The payload is never copied; JSON data stays the bytes that arrived (PROTOCOL D20).
 //!
 //! ```text
+//! content type application/cloudevents-batch+json ──▶ taken apart, each part structured
 //! content type application/cloudevents+json ──▶ structured
 //! any ce_ / ce- / cloudEvents_ / cloudEvents: header ──▶ binary
 //! neither ──▶ FS-EVENT-NOT-CLOUDEVENT
 //! ```
 
 mod attributes;
+mod batch;
 mod binary;
 mod encode;
 mod error;
@@ -19,6 +21,7 @@ mod structured;
 use flagstop_schemas::CloudEvent;
 use serde::{Deserialize, Serialize};
 
+pub use batch::split;
 pub use encode::{encode_amqp, encode_kafka};
 pub use error::CodecError;
 
@@ -60,9 +63,7 @@ pub fn decode(message: &RawMessage, limits: &CodecLimits) -> Result<CloudEvent, 
     let media_type = message.content_type.as_deref().map(essence).unwrap_or_default();
     match media_type.as_str() {
         "application/cloudevents+json" | "application/cloudevents" => structured::decode(&message.body, limits),
-        "application/cloudevents-batch+json" => {
-            Err(CodecError::NotCloudEvent("batches are not taken; send each event as a message of its own".into()))
-        }
+        batch if batch::is_batch(batch) => Err(batch::refusal(message, limits)),
         other if other.starts_with("application/cloudevents") => Err(CodecError::NotCloudEvent(format!(
             "the event format `{other}` is not taken; send application/cloudevents+json or binary mode"
         ))),

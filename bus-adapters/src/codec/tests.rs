@@ -160,8 +160,34 @@ fn what_is_no_cloudevent_says_how_to_send_one() {
     assert_eq!(code, "FS-EVENT-NOT-CLOUDEVENT");
     assert!(why.contains("ce_id") && why.contains("application/cloudevents+json"), "{why}");
     assert_eq!(refused(&structured("[1]")).0, "FS-EVENT-NOT-CLOUDEVENT");
-    let batch = RawMessage { content_type: Some("application/cloudevents-batch+json".into()), ..RawMessage::default() };
-    assert!(refused(&batch).1.contains("a message of its own"));
+}
+
+#[test]
+fn a_batch_is_taken_apart_and_each_part_stands_for_itself() {
+    let batch = |body: &'static str| RawMessage {
+        content_type: Some("application/cloudevents-batch+json; charset=utf-8".into()),
+        body: Bytes::from_static(body.as_bytes()),
+        ..RawMessage::default()
+    };
+    let limits = CodecLimits::default();
+    let two = batch(
+        r#"[{"specversion":"1.0","id":"1","source":"/s","type":"t","data":{"n": 1.50}}, {"id":"2"},
+            {"specversion":"1.0","id":"3","source":"/s","type":"t"}]"#,
+    );
+    let parts = split(&two, &limits).unwrap();
+    let read: Vec<_> = parts.iter().map(|part| decode(part, &limits)).collect();
+    assert_eq!(read[0].as_ref().unwrap().data, flagstop_schemas::Data::Json(Bytes::from_static(b"{\"n\": 1.50}")));
+    assert_eq!(read[1].as_ref().unwrap_err().code(), "FS-EVENT-ATTRIBUTE");
+    assert_eq!(read[2].as_ref().unwrap().id, "3");
+    assert!(refused(&two).1.contains("a batch of events"), "where one event is expected");
+
+    for (body, code) in [("[]", "FS-EVENT-NOT-CLOUDEVENT"), ("{}", "FS-EVENT-NOT-JSON"), ("[{}", "FS-EVENT-NOT-JSON")] {
+        assert_eq!(split(&batch(body), &limits), None);
+        assert_eq!(refused(&batch(body)).0, code, "{body}");
+    }
+    let deep = batch(Box::leak(("[".repeat(10_000) + &"]".repeat(10_000)).into_boxed_str()));
+    assert_eq!((split(&deep, &limits), refused(&deep).0), (None, "FS-EVENT-TOO-DEEP"));
+    assert_eq!(split(&structured("{}"), &limits), None, "no batch");
 }
 
 #[test]

@@ -222,6 +222,14 @@ fn bad_events_over_http_get_a_problem_and_the_worker_goes_on() {
     assert_eq!(serde_json::from_str::<Value>(&answer).unwrap(), json!({ "source": "/test", "id": "t-1" }));
     let started = served.until(WAITS);
     assert_eq!(started[0]["causationid"], "t-1");
+
+    let event = |id: &str| json!({ "specversion": "1.0", "id": id, "source": "/test", "type": "com.example.nothing" });
+    let batch = [("content-type", "application/cloudevents-batch+json")];
+    let (status, _, answer) = served.http("POST", "/events", &batch, &json!([event("a"), event("b")]).to_string());
+    let ids = json!([{ "source": "/test", "id": "a" }, { "source": "/test", "id": "b" }]);
+    assert_eq!((status, serde_json::from_str::<Value>(&answer).unwrap()), (202, ids));
+    let (status, _, problem) = served.http("POST", "/events", &batch, &json!([event("c"), {}]).to_string());
+    assert_eq!((status, problem.contains("FS-EVENT-ATTRIBUTE")), (400, true), "{problem}");
 }
 
 #[test]

@@ -26,6 +26,7 @@ use crate::decide::{Decided, Decision, Ground, decide};
 use crate::effects::{Effects, told};
 use crate::intake::{Item, Junk, Message, Poke, Says, Shared, message, ticks_us};
 use crate::letters::letter;
+use crate::shares::Shares;
 
 /// Pauses between tries of a store that does not answer.
 const STORE_RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
@@ -43,6 +44,8 @@ pub(crate) struct Lane {
     pub(crate) pokes: Receiver<(InstanceId, Poke)>,
     pub(crate) acker: Arc<dyn Acker>,
     pub(crate) effects: Arc<Effects>,
+    /// Of batches of events that are in hand.
+    pub(crate) shares: Shares,
     /// Stop taking messages, finish what is there.
     pub(crate) drain: CancellationToken,
     /// Leave everything as it is.
@@ -116,7 +119,9 @@ impl Lane {
         }
         add(&self.shared.counters.messages, deliveries.len());
         let now_us = self.shared.about_now_us();
-        for delivery in deliveries {
+        for delivery in
+            deliveries.into_iter().flat_map(|delivery| self.shares.split(delivery, &self.shared.options.codec))
+        {
             match self.shared.blame.suspects(&delivery, now_us) {
                 true => suspects.push(Suspect::Message(delivery)),
                 false => items.push_back(message(delivery, &self.shared.options)),
@@ -244,6 +249,7 @@ impl Lane {
                 after.next.push(Item::Poke(meeting.instance, Poke::Meeting(meeting)));
             }
         }
+        after.acks.retain(|token| self.shares.is_last(*token));
         if !after.acks.is_empty() {
             self.acker.ack(&after.acks).await;
         }

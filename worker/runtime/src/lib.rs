@@ -33,6 +33,7 @@ mod relay;
 mod retention;
 mod schedules;
 mod secrets;
+mod shares;
 mod status;
 mod timers;
 mod vitals;

@@ -27,6 +27,7 @@ use crate::relay::Relay;
 use crate::retention;
 use crate::schedules;
 use crate::secrets::Secrets;
+use crate::shares::Shares;
 use crate::status::Published;
 use crate::timers;
 use crate::vitals::Vitals;
@@ -135,6 +136,7 @@ impl Worker {
                 pokes,
                 acker: acker.clone(),
                 effects: effects.clone(),
+                shares: Shares::default(),
                 drain: worker.drain.clone(),
                 abandon: worker.abandon.clone(),
             };

@@ -1,4 +1,4 @@
-//! `POST /events`: takes a CloudEvent (binary or structured mode) and answers 202 once the bus has it durably.
+//! `POST /events`: takes a CloudEvent (binary or structured mode, or a batch) and answers 202 once the bus has it durably.
 //!
 //! Must never answer 2xx for an event that could still be lost. What is wrong is said as `application/problem+json`.
 
@@ -10,7 +10,8 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use flagstop_bus::port::{Bus, Channel, PublishError, RawMessage};
 use flagstop_bus::{CodecError, CodecLimits};
-use serde_json::json;
+use flagstop_schemas::CloudEvent;
+use serde_json::{Value, json};
 
 use super::problem::Problem;
 use crate::events;
@@ -50,7 +51,31 @@ async fn take(ingest: &Ingest, request: Request) -> Result<Response, Problem> {
     })?;
     let message =
         RawMessage { content_type: content_type(&parts.headers), headers: ce(&parts.headers), key: None, body };
-    let event = flagstop_bus::decode_http(&message, &ingest.limits).map_err(|error| {
+    // All of a batch are read before the first is published: a bad one refuses them all.
+    let parts = flagstop_bus::split(&message, &ingest.limits);
+    let mut answers = Vec::new();
+    let mut outgoing = Vec::new();
+    for message in parts.as_deref().unwrap_or(std::slice::from_ref(&message)) {
+        let event = read(ingest, message)?;
+        answers.push(json!({ "source": event.source, "id": event.id }));
+        outgoing.push(events::outgoing(event, Channel::In));
+    }
+    for published in ingest.bus.publish(&outgoing).await {
+        match published {
+            Ok(()) => {}
+            Err(PublishError::Refused(why)) => {
+                let hint = "mend the event, then send it again";
+                return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "FS-BUS-REFUSED", why, hint));
+            }
+            Err(PublishError::Unavailable(why)) => return Err(unavailable(why)),
+        }
+    }
+    let answer = if parts.is_some() { Value::Array(answers) } else { answers.pop().unwrap_or_default() };
+    Ok((StatusCode::ACCEPTED, [(header::CONTENT_TYPE, "application/json")], answer.to_string()).into_response())
+}
+
+fn read(ingest: &Ingest, message: &RawMessage) -> Result<CloudEvent, Problem> {
+    flagstop_bus::decode_http(message, &ingest.limits).map_err(|error| {
         let text = error.to_string();
         let detail = text.split_once(": ").map_or(text.as_str(), |(_, detail)| detail);
         let status = match error {
@@ -58,21 +83,7 @@ async fn take(ingest: &Ingest, request: Request) -> Result<Response, Problem> {
             _ => StatusCode::BAD_REQUEST,
         };
         Problem::new(status, error.code(), detail, FORMS)
-    })?;
-    let answer = json!({ "source": event.source, "id": event.id });
-    match ingest.bus.publish(&[events::outgoing(event, Channel::In)]).await.pop() {
-        Some(Ok(())) => {
-            Ok((StatusCode::ACCEPTED, [(header::CONTENT_TYPE, "application/json")], answer.to_string()).into_response())
-        }
-        Some(Err(PublishError::Refused(why))) => Err(Problem::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "FS-BUS-REFUSED",
-            why,
-            "mend the event, then send it again",
-        )),
-        Some(Err(PublishError::Unavailable(why))) => Err(unavailable(why)),
-        None => Err(unavailable("the bus said nothing".into())),
-    }
+    })
 }
 
 fn unavailable(why: String) -> Problem {
