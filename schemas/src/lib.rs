@@ -17,6 +17,6 @@ pub use event::{AttributeError, CloudEvent, Data};
 pub use files::{cli_schema, schema_files};
 pub use ids::{Hash16, InstanceId, message_key};
 pub use kind::Scope;
-pub use render::{render, routing_key};
-pub use status::{Entry, Header, LateResult, STATUS, StatusEvent, StatusKind};
+pub use render::{Renderer, render, routing_key};
+pub use status::{Entry, Header, JsonText, LateResult, STATUS, StatusEvent, StatusKind};
 pub use validate::{Validators, Violation};

@@ -18,22 +18,99 @@ const TIME_US_MAX: i64 = 253_402_207_200_000_000;
 /// Room for the data's fixed part: braces, field names, the ids, the time.
 const DATA_FIXED_BYTES: usize = 192;
 
-/// The CloudEvent of a status event.
+/// The CloudEvent of a status event by itself; of several of one instance, [`Renderer`] makes what they share once.
 #[must_use]
 pub fn render(header: &Header, event: &StatusEvent) -> CloudEvent {
-    let instance = header.instance.to_string();
-    let time = time_text(event.at_us);
-    let data = data(header, event, &instance, &time);
-    CloudEvent {
-        id: id(event, &instance),
-        source: source(header),
-        ty: event.kind.wire_type().to_owned(),
-        time: Some(time),
-        datacontenttype: Some("application/json".to_owned()),
-        dataschema: Some(event.kind.schema_id().to_owned()),
-        extensions: extensions(header, event, &instance),
-        subject: Some(instance),
-        data: Data::Json(data),
+    Renderer::new(header).render(event)
+}
+
+/// Renders the status events of one instance: what they have in common is made once.
+#[derive(Debug)]
+pub struct Renderer<'a> {
+    header: &'a Header,
+    instance: String,
+    source: String,
+    /// The instance's qualified name, as JSON.
+    name: Vec<u8>,
+    /// The moment of the last one, and its text: the events of one transition share it.
+    time: (i64, String),
+}
+
+impl<'a> Renderer<'a> {
+    /// For the events of this instance.
+    #[must_use]
+    pub fn new(header: &'a Header) -> Self {
+        let instance = header.instance.to_string();
+        let mut name = Vec::with_capacity(header.name.len() + header.namespace.len() + instance.len() + 4);
+        push_string(&mut name, &format!("{}-{instance}.{}", header.name, header.namespace));
+        Self { header, source: source(header), instance, name, time: (0, String::new()) }
+    }
+
+    /// The CloudEvent of a status event.
+    #[must_use]
+    pub fn render(&mut self, event: &StatusEvent) -> CloudEvent {
+        if self.time.1.is_empty() || self.time.0 != event.at_us {
+            self.time = (event.at_us, time_text(event.at_us));
+        }
+        CloudEvent {
+            id: id(event, &self.instance),
+            source: self.source.clone(),
+            ty: event.kind.wire_type().to_owned(),
+            time: Some(self.time.1.clone()),
+            datacontenttype: Some("application/json".to_owned()),
+            dataschema: Some(event.kind.schema_id().to_owned()),
+            extensions: extensions(self.header, event, &self.instance),
+            subject: Some(self.instance.clone()),
+            data: Data::Json(self.data(event)),
+        }
+    }
+
+    /// The data: what the transition holds passes as it is.
+    fn data(&self, event: &StatusEvent) -> Bytes {
+        let header = self.header;
+        let raws = [("output", &event.output), ("error", &event.error), ("correlationKeys", &event.correlation_keys)];
+        let raw_bytes: usize = raws.iter().filter_map(|(_, raw)| raw.as_ref()).map(|raw| raw.get().len()).sum();
+        let task = event.task.as_deref().filter(|_| event.kind.scope() == Scope::Task);
+        let names_bytes = 2 * (header.name.len() + header.namespace.len()) + task.map_or(0, str::len);
+        let mut json = Vec::with_capacity(DATA_FIXED_BYTES + names_bytes + raw_bytes);
+
+        let whose = match event.kind.scope() {
+            Scope::Workflow => "name",
+            Scope::Task => "workflow",
+        };
+        json.extend_from_slice(b"{\"");
+        json.extend_from_slice(whose.as_bytes());
+        json.extend_from_slice(b"\":");
+        json.extend_from_slice(&self.name);
+        if let Some(task) = task {
+            push_key(&mut json, "task");
+            push_string(&mut json, task);
+        }
+        if event.kind == StatusKind::WorkflowStarted {
+            push_key(&mut json, "definition");
+            json.extend_from_slice(b"{\"name\":");
+            push_string(&mut json, &header.name);
+            push_key(&mut json, "namespace");
+            push_string(&mut json, &header.namespace);
+            push_key(&mut json, "version");
+            push_string(&mut json, &header.version);
+            json.push(b'}');
+        }
+        push_key(&mut json, event.kind.time_field());
+        push_string(&mut json, &self.time.1);
+        if let Some(status) = status(event) {
+            push_key(&mut json, "status");
+            push_string(&mut json, status);
+        }
+        // Written whatever the kind is: a field where none belongs is a defect that the validator must see.
+        for (key, raw) in raws {
+            if let Some(raw) = raw {
+                push_key(&mut json, key);
+                json.extend_from_slice(raw.get().as_bytes());
+            }
+        }
+        json.push(b'}');
+        json.into()
     }
 }
 
@@ -41,7 +118,13 @@ pub fn render(header: &Header, event: &StatusEvent) -> CloudEvent {
 fn id(event: &StatusEvent, instance: &str) -> String {
     match status(event) {
         Some(status) => format!("{instance}-{}-{}-{status}", event.sequence, event.kind.scope().as_str()),
-        None => format!("{instance}-{}", event.sequence),
+        None => {
+            let mut id = String::with_capacity(instance.len() + 8);
+            id.push_str(instance);
+            id.push('-');
+            id.push_str(&event.sequence.to_string());
+            id
+        }
     }
 }
 
@@ -112,52 +195,6 @@ pub(crate) fn attribute(value: Value) -> Value {
         Value::String(text) if text.contains(char::is_control) => text.replace(char::is_control, "\u{FFFD}").into(),
         value => value,
     }
-}
-
-fn data(header: &Header, event: &StatusEvent, instance: &str, time: &str) -> Bytes {
-    let raws = [("output", &event.output), ("error", &event.error), ("correlationKeys", &event.correlation_keys)];
-    let raw_bytes: usize = raws.iter().filter_map(|(_, raw)| raw.as_ref()).map(|raw| raw.get().len()).sum();
-    let task = event.task.as_deref().filter(|_| event.kind.scope() == Scope::Task);
-    let names_bytes = 2 * (header.name.len() + header.namespace.len()) + task.map_or(0, str::len);
-    let mut json = Vec::with_capacity(DATA_FIXED_BYTES + names_bytes + raw_bytes);
-
-    let whose = match event.kind.scope() {
-        Scope::Workflow => "name",
-        Scope::Task => "workflow",
-    };
-    json.extend_from_slice(b"{\"");
-    json.extend_from_slice(whose.as_bytes());
-    json.extend_from_slice(b"\":");
-    push_string(&mut json, &format!("{}-{instance}.{}", header.name, header.namespace));
-    if let Some(task) = task {
-        push_key(&mut json, "task");
-        push_string(&mut json, task);
-    }
-    if event.kind == StatusKind::WorkflowStarted {
-        push_key(&mut json, "definition");
-        json.extend_from_slice(b"{\"name\":");
-        push_string(&mut json, &header.name);
-        push_key(&mut json, "namespace");
-        push_string(&mut json, &header.namespace);
-        push_key(&mut json, "version");
-        push_string(&mut json, &header.version);
-        json.push(b'}');
-    }
-    push_key(&mut json, event.kind.time_field());
-    push_string(&mut json, time);
-    if let Some(status) = status(event) {
-        push_key(&mut json, "status");
-        push_string(&mut json, status);
-    }
-    // Written whatever the kind is: a field where none belongs is a defect that the validator must see.
-    for (key, raw) in raws {
-        if let Some(raw) = raw {
-            push_key(&mut json, key);
-            json.extend_from_slice(raw.get().as_bytes());
-        }
-    }
-    json.push(b'}');
-    json.into()
 }
 
 /// Keys are our own words and need no escapes.

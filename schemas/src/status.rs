@@ -1,7 +1,5 @@
 //! Status events: the specification's lifecycle events, as the engine decides them and subscribers see them.
 
-use serde_json::value::RawValue;
-
 /// The types of status events. The wire type is `io.serverlessworkflow.{workflow,task}.<what>.v1`; the numbers are what
 /// the journal keeps and never change their meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -45,6 +43,24 @@ pub enum StatusKind {
     TaskStatusChanged = 18,
 }
 
+/// A JSON text that passes as it is: never parsed again on its way out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JsonText(Box<str>);
+
+impl JsonText {
+    /// The text that a writer of JSON has made. What is not well-formed breaks the event's schema when it leaves.
+    #[must_use]
+    pub fn written(text: String) -> Self {
+        Self(text.into_boxed_str())
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn get(&self) -> &str {
+        &self.0
+    }
+}
+
 /// One status event as the engine decides it; what its workflow is stands once in the journal row's [`Header`].
 #[derive(Debug, Clone)]
 pub struct StatusEvent {
@@ -58,11 +74,11 @@ pub struct StatusEvent {
     /// JSON pointer of the task; in correlation events it becomes the attribute `task`.
     pub task: Option<String>,
     /// `output` of completed events, JSON text; above the limit `None`, with the attribute `outputbytes`.
-    pub output: Option<Box<RawValue>>,
+    pub output: Option<JsonText>,
     /// `error` of faulted events, a problem details object.
-    pub error: Option<Box<RawValue>>,
+    pub error: Option<JsonText>,
     /// `correlationKeys` of a completed correlation, an object.
-    pub correlation_keys: Option<Box<RawValue>>,
+    pub correlation_keys: Option<JsonText>,
     /// Further extension attributes: `causationid`, `causationsource`, `outputbytes`, `attempt`, `iteration` … Of a
     /// status-changed event also [`STATUS`], which goes into the data.
     pub attributes: Vec<(&'static str, serde_json::Value)>,

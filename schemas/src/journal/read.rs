@@ -13,7 +13,7 @@ use super::{
     ATTRIBUTE_NAME_BYTES_MAX, ATTRIBUTE_NAMES_MAX, DATA_ABSENT, DATA_BINARY, DATA_JSON, ENTRY_ANSWER, ENTRY_EMITTED,
     ENTRY_LATE, ENTRY_STATUS, FORMAT, FORMAT_FIRST, JournalError, VALUE_JSON, VALUE_TEXT,
 };
-use crate::{CloudEvent, Data, Entry, Header, InstanceId, LateResult, StatusEvent, StatusKind};
+use crate::{CloudEvent, Data, Entry, Header, InstanceId, JsonText, LateResult, StatusEvent, StatusKind};
 
 type Read<T> = Result<T, JournalError>;
 
@@ -107,10 +107,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn raw(&mut self) -> Read<Option<Box<RawValue>>> {
+    fn raw(&mut self) -> Read<Option<JsonText>> {
         let Some(text) = self.optional()? else { return Ok(None) };
-        let raw = RawValue::from_string(text.to_owned());
-        raw.map(Some).map_err(|_| self.damaged("a payload is not JSON"))
+        match serde_json::from_str::<&RawValue>(text) {
+            Ok(_) => Ok(Some(JsonText::written(text.to_owned()))),
+            Err(_) => Err(self.damaged("a payload is not JSON")),
+        }
     }
 
     fn optional(&mut self) -> Read<Option<&'a str>> {

@@ -2,13 +2,12 @@
 
 use bytes::Bytes;
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use super::{
     DATA_ABSENT, DATA_BINARY, DATA_JSON, ENTRY_ANSWER, ENTRY_EMITTED, ENTRY_LATE, ENTRY_STATUS, FORMAT, FORMAT_FIRST,
     VALUE_JSON, VALUE_TEXT,
 };
-use crate::{CloudEvent, Data, Entry, Header, StatusEvent};
+use crate::{CloudEvent, Data, Entry, Header, JsonText, StatusEvent};
 
 /// Room for an entry's fixed part.
 const ENTRY_BYTES: usize = 64;
@@ -40,7 +39,7 @@ pub(super) fn row(header: &Header, entries: &[Entry]) -> Bytes {
 
 /// A guess, so that large payloads are not copied again and again while the row grows.
 fn size(entry: &Entry) -> usize {
-    let raw_bytes = |raw: &Option<Box<RawValue>>| raw.as_ref().map_or(0, |raw| raw.get().len());
+    let raw_bytes = |raw: &Option<JsonText>| raw.as_ref().map_or(0, |raw| raw.get().len());
     ENTRY_BYTES
         + match entry {
             Entry::Late(late) => late.task.len() + late.result.len(),

@@ -1,10 +1,9 @@
 //! Random entries from a seed, with the texts that break careless writers.
 
 use bytes::Bytes;
-use flagstop_schemas::{CloudEvent, Data, Entry, Header, InstanceId, StatusEvent, StatusKind};
+use flagstop_schemas::{CloudEvent, Data, Entry, Header, InstanceId, JsonText, StatusEvent, StatusKind};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -115,7 +114,7 @@ impl Random {
         }
     }
 
-    fn payload(&mut self) -> Option<Box<RawValue>> {
+    fn payload(&mut self) -> Option<JsonText> {
         self.maybe(Self::json).and_then(|json| raw(&format!("{json:#}")))
     }
 

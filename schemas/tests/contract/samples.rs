@@ -1,8 +1,7 @@
 //! The onboarding of employee e-1, as the other tests use it.
 
-use flagstop_schemas::{CloudEvent, Data, Header, InstanceId, STATUS, StatusEvent, StatusKind};
+use flagstop_schemas::{CloudEvent, Data, Header, InstanceId, JsonText, STATUS, StatusEvent, StatusKind};
 use serde_json::Value;
-use serde_json::value::RawValue;
 use uuid::Uuid;
 
 pub const INSTANCE: &str = "8f14e45f-ceea-467f-a1d2-3c5b7e9f0a11";
@@ -19,8 +18,8 @@ pub fn header() -> Header {
     }
 }
 
-pub fn raw(json: &str) -> Option<Box<RawValue>> {
-    Some(RawValue::from_string(json.to_owned()).unwrap())
+pub fn raw(json: &str) -> Option<JsonText> {
+    Some(JsonText::written(json.to_owned()))
 }
 
 /// An event with what its kind must carry, and nothing else.

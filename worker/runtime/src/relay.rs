@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use flagstop_bus::port::{Channel, Content, Outgoing, PublishError};
-use flagstop_schemas::{Answer, CloudEvent, Entry, Hash16, InstanceId, Validators, journal, render, routing_key};
+use flagstop_schemas::{Answer, CloudEvent, Entry, Hash16, InstanceId, Renderer, Validators, journal, routing_key};
 use flagstop_store::port::Cursor;
 use flagstop_store::port::StoreError;
 use flagstop_store::rows::{DeadLetter, JournalRow, LETTER_ROW, REDRIVE_ROW};
@@ -145,12 +145,13 @@ impl Relay {
                 return Vec::new();
             }
         };
+        let mut renderer = Renderer::new(&header);
         let mut messages = Vec::with_capacity(entries.len());
         for entry in entries {
             let (channel, routing_key, event) = match entry {
                 Entry::Status(status) if !self.shared.published.has(status.kind) => continue,
                 Entry::Status(status) => {
-                    let event = render(&header, &status);
+                    let event = renderer.render(&status);
                     if let Err(why) = self.validators.check(&event) {
                         // A defect of ours that must not hold the instance; the history keeps the event.
                         tracing::error!(instance = %row.instance, sequence = status.sequence, "a status event breaks its schema and is not published: {why}");

@@ -1,7 +1,6 @@
 //! What a transition tells the world: status events, numbered without gaps.
 
-use flagstop_schemas::{CloudEvent, Data, Entry, STATUS, StatusEvent, StatusKind};
-use serde_json::value::RawValue;
+use flagstop_schemas::{CloudEvent, Data, Entry, JsonText, STATUS, StatusEvent, StatusKind};
 
 use super::frame::{Frame, Run};
 use super::run::Machine;
@@ -125,15 +124,26 @@ impl Machine<'_> {
     fn about(&self, run: Option<Run>) -> (Option<String>, Attributes) {
         let Some(run) = run else { return (None, Vec::new()) };
         let mut attributes = Vec::new();
-        let rounds: Vec<String> = self.instance.rounds(self.plan, run).iter().map(u32::to_string).collect();
-        if !rounds.is_empty() {
-            attributes.push(("iteration", rounds.join(".").into()));
+        if let Some(rounds) = self.rounds_text(run) {
+            attributes.push(("iteration", rounds.into()));
         }
         let attempt = |frame: &Frame| self.plan.task(frame.task).kind.attempt(frame.memory()?);
         if let Some(attempt) = self.instance.frames.path(run).skip(1).find_map(attempt) {
             attributes.push(("attempt", attempt.into()));
         }
         (Some(self.task(run).pointer.clone()), attributes)
+    }
+
+    /// The rounds of the loops around a run, as `2.0`; `None`: there is no loop.
+    fn rounds_text(&self, run: Run) -> Option<String> {
+        let rounds = self.instance.rounds(self.plan, run);
+        let (first, inner) = rounds.split_first()?;
+        let mut text = first.to_string();
+        for round in inner {
+            text.push('.');
+            text.push_str(&round.to_string());
+        }
+        Some(text)
     }
 
     /// Publishes that a task, or the workflow, has completed.
@@ -146,7 +156,7 @@ impl Machine<'_> {
             event.task = pointer;
             event.attributes = attributes;
             match text {
-                Some(text) => event.output = Some(raw_text(text)),
+                Some(text) => event.output = Some(JsonText::written(text)),
                 None => event.attributes.push(("outputbytes", text_bytes.into())),
             }
         });
@@ -176,7 +186,7 @@ impl Machine<'_> {
         let keys = keys.map(to_json).filter(|text| text.len() <= bytes_max);
         self.journal(kind, |event| {
             event.task = Some(pointer);
-            event.correlation_keys = keys.map(raw_text);
+            event.correlation_keys = keys.map(JsonText::written);
         });
     }
 
@@ -205,10 +215,6 @@ impl Machine<'_> {
 }
 
 /// A value as JSON text.
-pub(super) fn raw(value: &Value) -> Box<RawValue> {
-    raw_text(to_json(value))
-}
-
-fn raw_text(text: String) -> Box<RawValue> {
-    RawValue::from_string(text).expect("values are written as JSON")
+pub(super) fn raw(value: &Value) -> JsonText {
+    JsonText::written(to_json(value))
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use flagstop_engine::api::{EffectOutcome, Env, Phase, StatusChanges, Stimulus, Transition, Value};
 use flagstop_engine::expr::{Expression, NoVars, Scope};
 use flagstop_engine::{Instance, Limits, Plan, Span, apply, value};
-use flagstop_schemas::{Entry, Header, InstanceId, StatusEvent, StatusKind, render};
+use flagstop_schemas::{Entry, Header, InstanceId, Renderer, StatusEvent, StatusKind};
 use serde_json::Map;
 
 use super::super::own_definition;
@@ -159,9 +159,10 @@ impl Subject {
             instance: transition.instance.id(),
             business_key: transition.instance.business_key().map(str::to_owned),
         };
+        let mut renderer = Renderer::new(&header);
         let mut output_bytes = None;
         for event in transition.events.iter().filter_map(status) {
-            std::hint::black_box(render(&header, event));
+            std::hint::black_box(renderer.render(event));
             if event.kind == StatusKind::TaskCompleted {
                 output_bytes = event.output.as_ref().map(|output| output.get().len());
             }
