@@ -264,7 +264,7 @@ pub struct Cursor {
 }
 
 /// Which instances a list shows.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InstanceFilter {
     /// Phase numbers; empty = all.
     pub statuses: Vec<i16>,
