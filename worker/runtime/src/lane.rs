@@ -2,31 +2,34 @@
 //!
 //! It must never acknowledge before the commit and the look, and never give up an item: what conflicts is decided again.
 
+mod alone;
+mod request;
+mod settle;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use flagstop_bus::port::{Acker, Delivery, Token};
-use flagstop_engine::api::{EffectOutcome, Env};
-use flagstop_schemas::{Hash16, InstanceId, LateResult};
+use flagstop_engine::api::Env;
+use flagstop_schemas::{Hash16, InstanceId};
 use flagstop_store::port::StoreError;
-use flagstop_store::port::{Batch, Group, LoadRequest, Loaded, LookRequest, Verdict};
-use flagstop_store::rows::{EffectLease, KEPT_SLOT, Meeting};
+use flagstop_store::port::{Batch, Loaded, LookRequest, Verdict};
+use flagstop_store::rows::Meeting;
 use rand::RngExt as _;
 use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
 
-use crate::blame::{self, Suspect};
+use crate::blame::Suspect;
 use crate::catalogue::{Catalogue, Route};
-use crate::codec::Mail;
-use crate::commands::{Addressee, Command, Verb};
 use crate::counters::add;
-use crate::decide::{Decided, Decision, Ground, decide};
-use crate::effects::{Effects, told};
-use crate::intake::{Item, Junk, Message, Poke, Says, Shared, message, ticks_us};
-use crate::letters::letter;
+use crate::decide::{Decision, Ground, decide};
+use crate::effects::Effects;
+use crate::intake::{Item, Poke, Shared, message, ticks_us};
 use crate::shares::Shares;
+use request::{request, route, sort_unique};
+use settle::{forget_task, late};
 
 /// Pauses between tries of a store that does not answer.
 const STORE_RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
@@ -149,35 +152,6 @@ impl Lane {
         }
     }
 
-    /// Tries one suspect while nothing else goes on in this process, marked before and cleared after (PROTOCOL D8).
-    async fn try_alone(&self, suspect: Suspect) {
-        let _alone = self.shared.blame.alone.write().await;
-        let mark = [suspect.id()];
-        let tries = self.until_reached("mark", || self.shared.store.suspect(&mark)).await;
-        let kills = tries.first().map_or(0, |tries| tries - 1);
-        let enough = i32::try_from(self.shared.options.blame_max).unwrap_or(i32::MAX);
-        let item = match suspect {
-            Suspect::Message(delivery) if kills >= enough => {
-                tracing::error!(origin = %delivery.origin, kills, "FS-MESSAGE-KILLS: a message is set aside; see the dead letters");
-                Some(blame::deadly_message(delivery, kills))
-            }
-            Suspect::Poke(instance, poke) if kills >= enough => {
-                let reason = blame::deadly_instance(instance, &poke, kills);
-                tracing::error!(%instance, "an instance is set aside: {reason}");
-                let reason = Some(reason.as_str());
-                self.until_reached("setting aside", || self.shared.store.set_aside(instance, reason)).await;
-                if let Poke::Effect { lease, .. } = &poke {
-                    self.effects.forget(lease);
-                }
-                None
-            }
-            Suspect::Poke(instance, poke) => self.current(instance, poke),
-            suspect => Some(suspect.into_item(&self.shared.options)),
-        };
-        self.work_on(item.into_iter().collect()).await;
-        self.until_reached("clearing", || self.shared.store.clear(&mark)).await;
-    }
-
     /// The result of an effect that was given up, perhaps for a new one in the same slot, is only noted (PROTOCOL D9).
     fn current(&self, instance: InstanceId, poke: Poke) -> Option<Item> {
         match poke {
@@ -277,24 +251,6 @@ impl Lane {
         }
     }
 
-    /// Releases instances that are set aside and told to continue (PROTOCOL D8). `true`: look again.
-    async fn release(&self, items: &[Item], loaded: &Loaded) -> bool {
-        let mut released = false;
-        for row in loaded.instances.iter().filter(|row| row.aside.is_some()) {
-            let mut mail = loaded.mail.iter().filter(|mail| mail.instance == row.id);
-            let told = mail.any(|mail| matches!(Mail::decode(&mail.stimulus), Ok(Mail::Continue)))
-                || items.iter().any(|item| continues(item, row.id));
-            if told {
-                tracing::info!(instance = %row.id, "released");
-                let mark = [Hash16(row.id.0)];
-                self.until_reached("clearing", || self.shared.store.clear(&mark)).await;
-                self.until_reached("release", || self.shared.store.set_aside(row.id, None)).await;
-                released = true;
-            }
-        }
-        released
-    }
-
     /// Commits the groups and sorts the items by what became of them.
     async fn commit(&self, items: Vec<Item>, routes: &[Route], decision: Decision) -> Aftermath {
         let mut items: Vec<Option<Item>> = items.into_iter().map(Some).collect();
@@ -353,138 +309,6 @@ impl Lane {
         (verdicts, true)
     }
 
-    fn settle(
-        &self,
-        decided: Decided,
-        group: &Group,
-        verdict: Verdict,
-        mine: Vec<(Item, &Route)>,
-        after: &mut Aftermath,
-    ) {
-        match verdict {
-            Verdict::Applied => self.applied(decided, group, mine, after),
-            Verdict::Duplicate(keys) => {
-                add(&self.shared.counters.conflicts, 1);
-                for (item, route) in mine {
-                    match &item {
-                        Item::Message(message) if message.says.key().is_some_and(|key| keys.contains(&key)) => {
-                            add(&self.shared.counters.duplicates, 1);
-                            after.look.parked.extend(&route.keys);
-                            after.done(Some(item), &self.effects);
-                        }
-                        _ => after.next.push(item),
-                    }
-                }
-            }
-            Verdict::Fenced(leases) => {
-                for (item, _) in mine {
-                    match &item {
-                        Item::Poke(instance, Poke::Effect { lease, task, outcome, .. }) if leases.contains(lease) => {
-                            add(&self.shared.counters.late_results, 1);
-                            self.effects.forget(lease);
-                            after.next.extend(late(*instance, task.clone(), outcome));
-                        }
-                        _ => after.next.push(item),
-                    }
-                }
-            }
-            Verdict::Gone | Verdict::Conflict => {
-                add(&self.shared.counters.conflicts, 1);
-                after.children.extend(group.children.iter().map(|(id, _)| *id));
-                for (item, _) in mine {
-                    match item {
-                        // Read again when it is still due.
-                        Item::Poke(_, Poke::Schedule(_)) => {}
-                        // Whoever took it, or another waiter: a fresh look tells.
-                        Item::Poke(instance, Poke::Meeting(meeting)) if meeting.slot == KEPT_SLOT => {
-                            after.look.kept.push(instance);
-                        }
-                        Item::Poke(_, Poke::Meeting(meeting)) => after.look.parked.push(meeting.key),
-                        item => after.next.push(item),
-                    }
-                }
-            }
-            Verdict::Active(holder) => {
-                add(&self.shared.counters.conflicts, 1);
-                after.active.extend(decided.instance.map(|instance| (instance, holder)));
-                after.next.extend(mine.into_iter().map(|(item, _)| item));
-            }
-            Verdict::Failed(reason) => self.failed(&reason, mine, after),
-        }
-    }
-
-    fn applied(&self, decided: Decided, group: &Group, mine: Vec<(Item, &Route)>, after: &mut Aftermath) {
-        after.committed = true;
-        if group.instance.is_some() {
-            add(&self.shared.counters.transitions, 1);
-        }
-        for (item, _) in mine {
-            after.done(Some(item), &self.effects);
-        }
-        after.look.parked.extend(group.park.iter().map(|parked| parked.key));
-        after.look.bookmarks.extend(decided.bookmarked);
-        after.look.kept.extend(decided.kept);
-        after.born.extend(decided.instance.filter(|_| decided.born));
-        after.named.extend(decided.named);
-        for mail in &group.post {
-            // A letter to itself is long work that was cut: the others have their turn first (PROTOCOL D18). When there is
-            // no place, the recovery finds it.
-            if decided.instance == Some(mail.instance) {
-                let _no_place = self.shared.pokes.try_put(mail.instance, Poke::Drain);
-            } else {
-                after.next.push(Item::Poke(mail.instance, Poke::Drain));
-            }
-        }
-        if let Some(instance) = decided.instance {
-            for slot in decided.dropped {
-                self.effects.abort(instance, slot);
-            }
-            for effect in decided.effects {
-                let lease = EffectLease { instance, slot: effect.slot, epoch: 1 };
-                self.effects.submit(lease, effect);
-            }
-        }
-    }
-
-    /// The group's data can't be stored (PROTOCOL D20). With company, each member tries alone; alone, it is set aside.
-    fn failed(&self, reason: &str, mine: Vec<(Item, &Route)>, after: &mut Aftermath) {
-        let alone = mine.len() == 1;
-        for (item, _) in mine {
-            match item {
-                Item::Message(Message { says: Says::Junk(junk), delivery }) => {
-                    let letter = junk.letter;
-                    // A letter that can't be stored goes without what the transport said, and never round again.
-                    tracing::error!(code = letter.code, origin = %delivery.origin, "a dead letter can't be stored: {reason}");
-                    after.acks.push(delivery.token);
-                }
-                Item::Message(mut message) if alone => {
-                    let code = "FS-STORE-REFUSED";
-                    let why = format!("what this message leads to can't be stored: {reason}");
-                    let command = match message.says {
-                        Says::Command { key, asked, .. } => Some((key, asked)),
-                        _ => None,
-                    };
-                    let letter = letter(&message.delivery, code, &why);
-                    message.says = Says::Junk(Box::new(Junk { letter, command }));
-                    after.next.push(Item::Message(message));
-                }
-                Item::Poke(instance, Poke::Effect { lease, outcome, .. }) if alone => {
-                    tracing::error!(%instance, "the result of a side effect can't be stored: {reason}");
-                    let reason = "the answer can't be stored; see the worker's log".to_owned();
-                    let unstorable = matches!(outcome, EffectOutcome::NoAnswer { .. });
-                    if !unstorable {
-                        let outcome = EffectOutcome::NoAnswer { reason };
-                        after.next.push(Item::Poke(instance, Poke::Effect { lease, begun: None, task: None, outcome }));
-                    }
-                }
-                Item::Poke(instance, poke) if alone => {
-                    tracing::error!(%instance, ?poke, "can't be stored, left as it is: {reason}");
-                }
-                item => after.alone.push(item),
-            }
-        }
-    }
-
     /// The look after the commit (PROTOCOL D3), in a snapshot of its own.
     async fn look(&self, request: &LookRequest) -> Vec<Meeting> {
         if request.parked.is_empty() && request.bookmarks.is_empty() && request.kept.is_empty() {
@@ -534,75 +358,4 @@ impl Aftermath {
             _ => {}
         }
     }
-}
-
-/// A result that came too late, as far as it is sure that it was not applied.
-fn late(instance: InstanceId, task: Option<String>, outcome: &EffectOutcome) -> Option<Item> {
-    let result = told(outcome);
-    task.map(|task| Item::Poke(instance, Poke::Late(LateResult { task, result })))
-}
-
-/// It may have been applied: should it be refused now, it is not for that too late.
-fn forget_task(item: &mut Item) {
-    if let Item::Poke(_, Poke::Effect { task, .. }) = item {
-        *task = None;
-    }
-}
-
-/// Is this the command to this instance to continue?
-fn continues(item: &Item, instance: InstanceId) -> bool {
-    matches!(item, Item::Message(Message { says: Says::Command { command: Command::Order(order), .. }, .. })
-        if matches!(order.verb, Verb::Continue) && matches!(order.to, Addressee::Instance(to) if to == instance))
-}
-
-fn route(catalogue: &Catalogue, item: &Item) -> Route {
-    match item {
-        Item::Message(message) => match &message.says {
-            Says::Event { event, .. } => catalogue.route(event),
-            _ => Route::default(),
-        },
-        Item::Poke(..) => Route::default(),
-    }
-}
-
-fn request(items: &[Item], routes: &[Route]) -> LoadRequest {
-    let mut request = LoadRequest::default();
-    for (item, route) in items.iter().zip(routes) {
-        request.keys.extend(&route.keys);
-        request.schedules.extend(route.feeds.iter().map(|feed| feed.row));
-        match item {
-            Item::Poke(instance, _) => request.instances.push(*instance),
-            Item::Message(message) => {
-                request.messages.extend(message.says.key());
-                match &message.says {
-                    Says::Event { event, .. } => {
-                        let envelope = event.envelope();
-                        request.instances.extend(route.starts.iter().map(|deployed| {
-                            let it = deployed.plan.reference();
-                            InstanceId::of_trigger(&envelope.source, &envelope.id, &it.namespace, &it.name)
-                        }));
-                    }
-                    Says::Command { command: Command::Start(start), .. } => {
-                        let (id, source) = &start.cause;
-                        request.instances.push(InstanceId::of_trigger(source, id, &start.namespace, &start.name));
-                    }
-                    Says::Command { command: Command::Order(order), .. } => match &order.to {
-                        Addressee::Instance(instance) => request.instances.push(*instance),
-                        Addressee::Business(business) => request.keys.push(business.hash()),
-                    },
-                    Says::Junk(_) | Says::Status => {}
-                }
-            }
-        }
-    }
-    sort_unique(&mut request.messages);
-    sort_unique(&mut request.keys);
-    sort_unique(&mut request.schedules);
-    sort_unique(&mut request.instances);
-    request
-}
-
-fn sort_unique<T: Ord>(list: &mut Vec<T>) {
-    list.sort_unstable();
-    list.dedup();
 }
