@@ -10,10 +10,8 @@ use flagstop_schemas::message_key;
 use flagstop_store::port::Redrive;
 use flagstop_store::rows::DeadLetter;
 
+use crate::decide::STORED_EVENT;
 use crate::letters::is_brokers_own;
-
-/// What the store keeps of an event that came in whatever mode.
-const STORED_EVENT: &str = "application/cloudevents+json";
 
 /// What the store must forget so that a letter's message can be tried again.
 ///
