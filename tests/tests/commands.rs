@@ -104,6 +104,22 @@ async fn a_command_that_is_not_carried_out_is_rejected_once_with_code_and_reason
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn d8_continue_releases_what_was_set_aside_and_is_accepted() {
+    let scene = Scene::new(&[WAITS]).await;
+    let (_worker, bus) = scene.worker(Options::default()).await;
+    let id = started("s", "waits");
+    bus.deliver_event(&start("s", 1));
+    scene.becomes(id, Phase::Waiting).await;
+    assert!(scene.store.set_aside(id, Some("it killed workers")).await.unwrap());
+    bus.deliver_event(&command("c1", "continue", id, &json!({})));
+    assert_eq!(answer(&bus, "c1").await["verdict"], "command.accepted");
+    assert_eq!(scene.store.instance(id).await.unwrap().unwrap().aside, None);
+    assert_eq!(scene.store.list_dead_letters(&Default::default()).await.unwrap(), []);
+    bus.deliver_event(&go("g", 1));
+    scene.becomes(id, Phase::Completed).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_command_that_waits_is_answered_when_its_instance_comes_or_when_it_expires() {
     let scene = Scene::new(&[WAITS]).await;
     let (worker, bus) = scene.worker(Options { sweep_ms: 100, ..Options::default() }).await;

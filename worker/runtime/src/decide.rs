@@ -74,6 +74,8 @@ pub(crate) struct Ground<'a> {
     pub(crate) shared: &'a Shared,
     /// Instances that may not live, because these others live under the same activation key.
     pub(crate) active: &'a HashMap<InstanceId, InstanceId>,
+    /// Instances that were set aside until this very batch told them to continue (PROTOCOL D8): that is carried out.
+    pub(crate) released: &'a [InstanceId],
     pub(crate) env: Env<'a>,
 }
 

@@ -201,7 +201,7 @@ impl Lane {
         children: &[InstanceId],
         active: &HashMap<InstanceId, InstanceId>,
     ) -> Aftermath {
-        let (catalogue, routes, loaded) = self.load(&items, children).await;
+        let (catalogue, routes, loaded, released) = self.load(&items, children).await;
         let env = Env {
             now_us: loaded.now_us,
             seed: rand::rng().random(),
@@ -210,7 +210,7 @@ impl Lane {
             ticks_us,
             status_changes: self.shared.published.changes(),
         };
-        let ground = Ground { catalogue: &catalogue, shared: &self.shared, active, env };
+        let ground = Ground { catalogue: &catalogue, shared: &self.shared, active, released: &released, env };
         // A batch of long workflows must not keep the heartbeat and the relay from their thread.
         let decision = tokio::task::block_in_place(|| decide(ground, &items, &routes, loaded));
         let mut after = self.commit(items, &routes, decision).await;
@@ -231,7 +231,12 @@ impl Lane {
     }
 
     /// Loads what the batch needs, with a catalogue that is as new as the snapshot.
-    async fn load(&self, items: &[Item], children: &[InstanceId]) -> (Arc<Catalogue>, Vec<Route>, Loaded) {
+    async fn load(
+        &self,
+        items: &[Item],
+        children: &[InstanceId],
+    ) -> (Arc<Catalogue>, Vec<Route>, Loaded, Vec<InstanceId>) {
+        let mut released = Vec::new();
         loop {
             let catalogue = self.shared.catalogues.current();
             let routes: Vec<Route> = items.iter().map(|item| route(&catalogue, item)).collect();
@@ -239,11 +244,13 @@ impl Lane {
             request.instances.extend(children);
             sort_unique(&mut request.instances);
             let loaded = self.until_reached("load", || self.shared.store.load(&request)).await;
-            if self.release(items, &loaded).await {
+            let now = self.release(items, &loaded).await;
+            if !now.is_empty() {
+                released.extend(now);
                 continue;
             }
             if loaded.catalogue <= catalogue.version {
-                return (catalogue, routes, loaded);
+                return (catalogue, routes, loaded, released);
             }
             let refresh =
                 || self.shared.catalogues.refresh(&*self.shared.store, loaded.catalogue, &self.shared.options.engine);

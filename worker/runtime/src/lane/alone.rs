@@ -39,9 +39,9 @@ impl Lane {
         self.until_reached("clearing", || self.shared.store.clear(&mark)).await;
     }
 
-    /// Releases instances that are set aside and told to continue (PROTOCOL D8). `true`: look again.
-    pub(super) async fn release(&self, items: &[Item], loaded: &Loaded) -> bool {
-        let mut released = false;
+    /// Releases instances that are set aside and told to continue (PROTOCOL D8). Those that were: look again.
+    pub(super) async fn release(&self, items: &[Item], loaded: &Loaded) -> Vec<InstanceId> {
+        let mut released = Vec::new();
         for row in loaded.instances.iter().filter(|row| row.aside.is_some()) {
             let mut mail = loaded.mail.iter().filter(|mail| mail.instance == row.id);
             let told = mail.any(|mail| matches!(Mail::decode(&mail.stimulus), Ok(Mail::Continue)))
@@ -51,7 +51,7 @@ impl Lane {
                 let mark = [Hash16(row.id.0)];
                 self.until_reached("clearing", || self.shared.store.clear(&mark)).await;
                 self.until_reached("release", || self.shared.store.set_aside(row.id, None)).await;
-                released = true;
+                released.push(row.id);
             }
         }
         released
