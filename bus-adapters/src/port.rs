@@ -121,7 +121,12 @@ pub enum PublishError {
     /// The connection is down or broke before the confirmation; the message may or may not have arrived. Try again.
     #[error("FS-BUS-UNAVAILABLE: the broker did not confirm the message: {0}")]
     Unavailable(String),
-    /// The broker refused this message (too large, no such exchange, not allowed); trying again may not help.
+    /// The broker is there and does not take the message for now: a full queue, an exchange, binding or topic that is missing,
+    /// rights that are missing. Nothing is wrong with the message: try again, for ever and not too often, since other queues
+    /// may have got it.
+    #[error("FS-BUS-PUSHBACK: the broker does not take the message now: {0}")]
+    Pushback(String),
+    /// Something is wrong with this one message (too large, a routing key that is too long): trying again hardly helps.
     #[error("FS-BUS-REFUSED: the broker refused the message: {0}")]
     Refused(String),
 }

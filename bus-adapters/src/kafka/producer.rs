@@ -185,17 +185,19 @@ fn refusal(failure: Failure) -> PublishError {
         Failure::Kafka(why) => why,
     };
     match why.rdkafka_error_code() {
+        Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::InvalidRecord) => {
+            PublishError::Refused(why.to_string())
+        }
+        // What is missing or not allowed can be mended outside.
         Some(
-            Code::MessageSizeTooLarge
-            | Code::InvalidMessageSize
-            | Code::InvalidRecord
-            | Code::InvalidTopic
+            Code::InvalidTopic
             | Code::UnknownTopic
+            | Code::UnknownPartition
             | Code::UnknownTopicOrPartition
             | Code::TopicAuthorizationFailed
             | Code::ClusterAuthorizationFailed
             | Code::PolicyViolation,
-        ) => PublishError::Refused(why.to_string()),
+        ) => PublishError::Pushback(format!("{why}; is the topic there, and may the user write to it?")),
         _ => PublishError::Unavailable(why.to_string()),
     }
 }

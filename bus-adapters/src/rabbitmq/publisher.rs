@@ -14,8 +14,9 @@ use futures_util::FutureExt as _;
 use lapin::message::BasicReturnMessage;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 
+use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::types::ShortString;
-use lapin::{BasicProperties, Channel as AmqpChannel, Confirmation, Error, PublisherConfirm};
+use lapin::{BasicProperties, Channel as AmqpChannel, Confirmation, Error, ErrorKind, PublisherConfirm};
 use tokio::sync::Semaphore;
 
 use super::link::Link;
@@ -54,7 +55,7 @@ type ReturnKey = (String, String, String);
 enum Ending {
     Done,
     /// The broker closed the channel because of one of the messages.
-    ChannelClosed(String),
+    ChannelClosed(PublishError),
     Lost(String),
 }
 
@@ -133,13 +134,13 @@ impl Publisher {
                 continue;
             }
             let alone = std::slice::from_ref(letter);
-            if why.contains(&format!("'{}'", letter.exchange)) {
-                settle_open(alone, verdicts, || PublishError::Refused(why.clone()));
+            if is_about_exchange(&why, &letter.exchange) {
+                settle_open(alone, verdicts, || why.clone());
                 continue;
             }
             match self.burst(alone, verdicts).await {
                 Ending::Done => {}
-                Ending::ChannelClosed(why) => settle_open(alone, verdicts, || PublishError::Refused(why.clone())),
+                Ending::ChannelClosed(why) => settle_open(alone, verdicts, || why.clone()),
                 Ending::Lost(why) => settle_open(alone, verdicts, || PublishError::Unavailable(why.clone())),
             }
         }
@@ -158,13 +159,13 @@ impl Publisher {
                 self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(channel);
                 Ending::Done
             }
-            Ok(Err(why)) if why.is_amqp_soft_error() => Ending::ChannelClosed(why.to_string()),
+            Ok(Err(why)) if why.is_amqp_soft_error() => Ending::ChannelClosed(refusal(&why)),
             Ok(Err(why)) => Ending::Lost(why.to_string()),
             Err(_) => Ending::Lost(format!("no confirmation within {} ms", self.config.publish_timeout_ms)),
         };
         for letter in letters {
             if matches!(verdicts[letter.index], Some(Ok(()))) && returned.contains(&letter.return_key()) {
-                verdicts[letter.index] = Some(Err(PublishError::Refused(format!(
+                verdicts[letter.index] = Some(Err(PublishError::Pushback(format!(
                     "no queue is bound to the exchange `{}` for the routing key `{}`; let the worker make the bindings (bus.declare = true)",
                     letter.exchange, letter.routing_key
                 ))));
@@ -180,12 +181,12 @@ impl Publisher {
         verdicts: &mut [Option<Verdict>],
         returned: &mut HashSet<ReturnKey>,
     ) -> lapin::Result<()> {
-        let mut in_flight: VecDeque<(usize, Sending<'_>)> = VecDeque::new();
+        let mut in_flight: VecDeque<(&Letter<'_>, Sending<'_>)> = VecDeque::new();
         for letter in letters {
             if in_flight.len() >= self.config.confirms_in_flight.max(1)
-                && let Some((index, sending)) = in_flight.pop_front()
+                && let Some((first, sending)) = in_flight.pop_front()
             {
-                verdicts[index] = Some(settle(sending, returned).await?);
+                verdicts[first.index] = Some(settle(first, sending, returned).await?);
             }
             let options = BasicPublishOptions { mandatory: letter.mandatory, ..Default::default() };
             let mut sending: Sending<'_> = Box::pin(channel.basic_publish(
@@ -200,10 +201,10 @@ impl Publisher {
                 Some(written) => Box::pin(std::future::ready(written)),
                 None => sending,
             };
-            in_flight.push_back((letter.index, sending));
+            in_flight.push_back((letter, sending));
         }
-        for (index, sending) in in_flight {
-            verdicts[index] = Some(settle(sending, returned).await?);
+        for (letter, sending) in in_flight {
+            verdicts[letter.index] = Some(settle(letter, sending, returned).await?);
         }
         Ok(())
     }
@@ -237,11 +238,33 @@ impl Letter<'_> {
     }
 }
 
-async fn settle(sending: Sending<'_>, returned: &mut HashSet<ReturnKey>) -> Result<Verdict, Error> {
+/// Why the broker closed the channel: only a message that is too large (406) is wrong itself; what is missing or not allowed
+/// can be mended outside.
+fn refusal(why: &Error) -> PublishError {
+    let soft = AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED);
+    match why.kind() {
+        ErrorKind::ProtocolError(error) if *error.kind() == soft => PublishError::Refused(why.to_string()),
+        _ => PublishError::Pushback(why.to_string()),
+    }
+}
+
+/// Does it hold for all that goes to this exchange?
+fn is_about_exchange(why: &PublishError, exchange: &ShortString) -> bool {
+    let text = why.to_string();
+    ["no exchange", "access to exchange"].iter().any(|what| text.contains(&format!("{what} '{exchange}'")))
+}
+
+async fn settle(
+    letter: &Letter<'_>,
+    sending: Sending<'_>,
+    returned: &mut HashSet<ReturnKey>,
+) -> Result<Verdict, Error> {
     let (verdict, back) = match sending.await?.await? {
         Confirmation::Ack(back) => (Ok(()), back),
         Confirmation::Nack(back) => {
-            (Err(PublishError::Unavailable("the broker nacked it; is a bound queue full?".into())), back)
+            let (exchange, key) = (&letter.exchange, &letter.routing_key);
+            let why = format!("it nacked what came to the exchange `{exchange}` as `{key}`; is a bound queue full?");
+            (Err(PublishError::Pushback(why)), back)
         }
         Confirmation::NotRequested => (Err(PublishError::Unavailable("the channel does not confirm".into())), None),
     };

@@ -95,7 +95,7 @@ async fn verifying_makes_nothing_and_names_what_is_missing() {
     assert!(why.contains(&format!("`{}flagstop.in`", place.config.prefix)) && why.contains("bus.declare"), "{why}");
     assert!(matches!(bus.consume().await.err(), Some(BusError::Topology(_))), "there is no queue");
     let results = bus.publish(&[letter(Channel::In, "k", "x")]).await;
-    assert!(matches!(&results[..], [Err(PublishError::Refused(why))] if why.contains("flagstop.in")), "{results:?}");
+    assert!(matches!(&results[..], [Err(PublishError::Pushback(why))] if why.contains("flagstop.in")), "{results:?}");
     bus.prepare(true).await.unwrap();
     bus.prepare(true).await.unwrap();
     bus.prepare(false).await.unwrap();
@@ -105,7 +105,7 @@ async fn verifying_makes_nothing_and_names_what_is_missing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_no_queue_takes_is_refused_alone() {
+async fn what_no_queue_takes_waits_alone_for_its_binding() {
     let place = place("unroutable").await;
     let bus = place.bus().await;
     let (_connection, channel) = broker_channel(&place.url).await;
@@ -121,8 +121,10 @@ async fn what_no_queue_takes_is_refused_alone() {
         letter(Channel::In, "k", "b"),
     ];
     let results = in_time("confirmations", bus.publish(&letters)).await;
-    assert!(matches!(&results[1], Err(PublishError::Refused(why)) if why.contains(&exchange)), "{results:?}");
+    assert!(matches!(&results[1], Err(PublishError::Pushback(why)) if why.contains(&exchange)), "{results:?}");
     assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 3, "{results:?}");
+    bus.prepare(true).await.unwrap();
+    assert_eq!(in_time("a confirmation", bus.publish(&letters[1..2])).await, [Ok(())], "once it is bound again");
     bus.close().await;
     place.clean_up().await;
 }
@@ -237,7 +239,7 @@ async fn a_full_queue_that_refuses_is_worth_another_try_and_is_named_as_the_like
     let results = in_time("confirmations", bus.publish(&letters)).await;
     for refused in [&results[0], &results[2]] {
         match refused {
-            Err(PublishError::Unavailable(why)) => assert_eq!(why, "the broker nacked it; is a bound queue full?"),
+            Err(PublishError::Pushback(why)) => assert!(why.contains(&exchange) && why.contains("full?"), "{why}"),
             other => panic!("worth another try, not {other:?}"),
         }
     }

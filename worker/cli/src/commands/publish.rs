@@ -183,7 +183,7 @@ async fn to_bus(config: &Config, events: &[Numbered]) -> Result<Vec<Refused>, Fa
         for ((line, _), result) in chunk.iter().zip(bus.publish(&messages).await) {
             let Err(error) = result else { continue };
             let exit = match error {
-                PublishError::Unavailable(_) => Exit::Unreachable,
+                PublishError::Unavailable(_) | PublishError::Pushback(_) => Exit::Unreachable,
                 PublishError::Refused(_) => Exit::Invalid,
             };
             refused.push(Refused::new(*line, exit, &error.to_string()));

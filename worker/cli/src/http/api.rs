@@ -67,7 +67,7 @@ async fn take(ingest: &Ingest, request: Request) -> Result<Response, Problem> {
                 let hint = "mend the event, then send it again";
                 return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "FS-BUS-REFUSED", why, hint));
             }
-            Err(PublishError::Unavailable(why)) => return Err(unavailable(why)),
+            Err(PublishError::Unavailable(why) | PublishError::Pushback(why)) => return Err(unavailable(why)),
         }
     }
     let answer = if parts.is_some() { Value::Array(answers) } else { answers.pop().unwrap_or_default() };
