@@ -48,7 +48,7 @@ async fn each_policy_writes_as_many_rows_as_it_says_and_gives_the_same_output() 
     let cases = [
         // Before the call, and with its answer.
         ("effects", "effects", &["ab", "xcd"][..]),
-        ("suspend", "suspend", &["ab", "xcd"]),
+        ("suspend", "suspend", &["abxcd"]),
         ("task", "task", &["a", "b", "", "x", "c", "d"]),
         ("tasks", "{ tasks: 2 }", &["ab", "", "xc", "d"]),
         ("when", "{ when: .n == 1 }", &["a", "b", "xcd"]),

@@ -72,8 +72,9 @@ pub struct Limits {
     pub function_depth_max: usize,
     /// Days of the longest duration: keeps sums of times within 64 bits.
     pub duration_days_max: u32,
-    /// After which tasks state is written, besides where it must be: `effects` or `suspend` (nowhere else), `task` (after
-    /// each), `{ tasks: 10 }`, `{ every: PT1S }`, `{ when: EXPRESSION }`. Definitions may say otherwise.
+    /// When state is written: `effects` (before and after each side effect), `suspend` (only when waiting or ended: side effects
+    /// since then are repeated after a crash, with the same idempotency key), or, beyond `effects`, after pure tasks, too:
+    /// `task` (after each), `{ tasks: 10 }`, `{ every: PT1S }`, `{ when: EXPRESSION }`. Definitions may say otherwise.
     pub checkpoint: String,
 }
 

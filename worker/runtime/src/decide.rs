@@ -34,6 +34,8 @@ use schedules::Collecting;
 pub(crate) struct Decision {
     /// To be committed together.
     pub(crate) groups: Vec<Decided>,
+    /// Instances that may go on before they are written.
+    pub(crate) ahead: Vec<Work>,
     /// Items that need no commit.
     pub(crate) done: Vec<usize>,
     /// Items that must wait for the outcome of another of this batch.
@@ -90,6 +92,8 @@ struct Arrival<'a> {
 
 struct Decider<'a> {
     ground: Ground<'a>,
+    /// Instances that have run ahead: what is stored of them is behind.
+    in_hand: BTreeSet<InstanceId>,
     works: BTreeMap<InstanceId, Work>,
     /// Instances that this build can't read (PROTOCOL D16), or that are set aside (D8): what is meant for them stays in
     /// their mailbox.
@@ -103,11 +107,19 @@ struct Decider<'a> {
     decision: Decision,
 }
 
-/// Decides the batch. `routes` stands beside `items`.
-pub(crate) fn decide(ground: Ground<'_>, items: &[Item], routes: &[Route], loaded: Loaded) -> Decision {
+/// Decides the batch. `routes` stands beside `items`. `ahead` are instances that go on from where they are, not from what is
+/// stored.
+pub(crate) fn decide(
+    ground: Ground<'_>,
+    items: &[Item],
+    routes: &[Route],
+    loaded: Loaded,
+    ahead: Vec<Work>,
+) -> Decision {
     let mut decider = Decider {
         ground,
-        works: BTreeMap::new(),
+        in_hand: ahead.iter().map(Work::id).collect(),
+        works: ahead.into_iter().map(|work| (work.id(), work)).collect(),
         unreadable: BTreeMap::new(),
         waiters: HashMap::new(),
         seen: loaded.seen.iter().copied().collect(),
@@ -117,7 +129,8 @@ pub(crate) fn decide(ground: Ground<'_>, items: &[Item], routes: &[Route], loade
         decision: Decision::default(),
     };
     decider.open(&loaded);
-    for mail in &loaded.mail {
+    // New mail for one that is ahead waits until that is written.
+    for mail in loaded.mail.iter().filter(|mail| !decider.in_hand.contains(&mail.instance)).collect::<Vec<_>>() {
         decider.mail(mail);
     }
     let mut unmatched = Vec::new();
@@ -155,7 +168,7 @@ pub(crate) fn decide(ground: Ground<'_>, items: &[Item], routes: &[Route], loade
 
 impl Decider<'_> {
     fn open(&mut self, loaded: &Loaded) {
-        for row in &loaded.instances {
+        for row in loaded.instances.iter().filter(|row| !self.in_hand.contains(&row.id)) {
             if let Some(why) = &row.aside {
                 tracing::debug!(instance = %row.id, "set aside, what is meant for it waits: {why}");
                 self.unreadable.insert(row.id, row.definition);
@@ -175,7 +188,7 @@ impl Decider<'_> {
                 }
             }
         }
-        for hit in &loaded.hits {
+        for hit in loaded.hits.iter().filter(|hit| !self.in_hand.contains(&hit.instance)) {
             self.waiters.entry(hit.key).or_default().insert((hit.instance, hit.slot));
         }
     }
@@ -252,9 +265,13 @@ impl Decider<'_> {
             let kept = std::mem::take(&mut self.kept_for);
             self.decision.groups.push(Decided { items, kept, ..Decided::alone(group) });
         }
-        let live = self.works.into_values().filter(|work| !work.is_idle());
         let limits = &self.ground.shared.options.engine;
-        self.decision.groups.extend(live.map(|work| work.fold(limits)));
+        for work in self.works.into_values().filter(|work| !work.is_idle()) {
+            match work.may_run_ahead(limits) {
+                true => self.decision.ahead.push(work),
+                false => self.decision.groups.push(work.fold(limits)),
+            }
+        }
         self.decision
     }
 }

@@ -19,6 +19,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::ahead;
 use crate::counters::add;
 use crate::intake::{Poke, Shared};
 use crate::options::Options;
@@ -82,18 +83,19 @@ impl Effects {
         })
     }
 
-    /// Takes an effect over. Does not wait.
+    /// Takes an effect over, unless it would only be left to others. Does not wait.
     pub(crate) fn submit(&self, lease: EffectLease, effect: Effect) {
         let mut known = lock(&self.known);
         if let Some(known) = known.get_mut(&(lease.instance, lease.slot)) {
             known.epoch = known.epoch.max(lease.epoch);
             return;
         }
+        if !lock(&self.waiting).push(lease, effect) {
+            return;
+        }
         let begun = Begun(self.begun.fetch_add(1, Ordering::Relaxed));
         let one = Known { epoch: lease.epoch, since: Instant::now(), begun, stop: CancellationToken::new() };
         known.insert((lease.instance, lease.slot), one);
-        drop(known);
-        lock(&self.waiting).push(lease, effect);
         self.arrived.notify_one();
     }
 
@@ -118,9 +120,11 @@ impl Effects {
         }
     }
 
-    /// Is this the result of what is here now? That of an earlier effect of the same slot comes too late.
-    pub(crate) fn is_current(&self, lease: &EffectLease, begun: Begun) -> bool {
-        lock(&self.known).get(&(lease.instance, lease.slot)).is_some_and(|known| known.begun == begun)
+    /// The newest epoch under which the effect that has this result is ours. `None`: what is here now is another one, or
+    /// none; the result comes too late.
+    pub(crate) fn epoch(&self, lease: &EffectLease, begun: Begun) -> Option<i32> {
+        let known = lock(&self.known);
+        known.get(&(lease.instance, lease.slot)).filter(|known| known.begun == begun).map(|known| known.epoch)
     }
 
     /// Its result is applied, or will never count: it is no longer this worker's business.
@@ -135,10 +139,21 @@ impl Effects {
         }
     }
 
-    /// Stops what is here for at least this long and no longer this worker's: another one's transition has dropped it.
+    /// Stops it, unless it is stored by now: its instance ran ahead, and begins again.
+    pub(crate) fn withdraw(&self, instance: InstanceId, slot: i64) {
+        let of = (instance, slot);
+        let mut known = lock(&self.known);
+        if known.get(&of).is_some_and(|known| known.epoch == ahead::EPOCH)
+            && let Some(known) = known.remove(&of)
+        {
+            known.stop.cancel();
+        }
+    }
+
+    /// Stops what is stored, is here for at least this long and no longer this worker's: another one's transition has dropped it.
     pub(crate) fn abort_all_but(&self, held: &BTreeSet<(InstanceId, i64)>, age: Duration) {
         lock(&self.known).retain(|effect, known| {
-            let stays = held.contains(effect) || known.since.elapsed() < age;
+            let stays = known.epoch == ahead::EPOCH || held.contains(effect) || known.since.elapsed() < age;
             if !stays {
                 known.stop.cancel();
             }
@@ -146,9 +161,9 @@ impl Effects {
         });
     }
 
-    /// Gives up those that wait for a place: the drain leaves them to others.
-    pub(crate) fn drop_waiting(&self) {
-        let waiting = lock(&self.waiting).drain();
+    /// Takes no more effects, and gives up those that wait for a place: the drain leaves them to others.
+    pub(crate) fn close(&self) {
+        let waiting = lock(&self.waiting).close();
         waiting.iter().for_each(|submitted| self.forget(&submitted.lease));
     }
 

@@ -2,6 +2,7 @@
 //!
 //! It must never acknowledge before the commit and the look, and never give up an item: what conflicts is decided again.
 
+mod ahead;
 mod alone;
 mod request;
 mod settle;
@@ -16,11 +17,12 @@ use flagstop_engine::api::Env;
 use flagstop_schemas::{Hash16, InstanceId};
 use flagstop_store::port::StoreError;
 use flagstop_store::port::{Batch, Loaded, LookRequest, Verdict};
-use flagstop_store::rows::Meeting;
+use flagstop_store::rows::{EffectLease, Meeting};
 use rand::RngExt as _;
 use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
 
+use crate::ahead::Aheads;
 use crate::blame::Suspect;
 use crate::catalogue::{Catalogue, Route};
 use crate::counters::add;
@@ -28,6 +30,7 @@ use crate::decide::{Decision, Ground, decide};
 use crate::effects::Effects;
 use crate::intake::{Item, Poke, Shared, message, ticks_us};
 use crate::shares::Shares;
+use ahead::unpack;
 use request::{request, route, sort_unique};
 use settle::{forget_task, late};
 
@@ -42,6 +45,8 @@ const IDLE: Duration = Duration::from_millis(20);
 /// One of the worker's lanes. What belongs together comes through the same lane: messages with the same order key, and
 /// pokes to the same instance.
 pub(crate) struct Lane {
+    /// Which one it is.
+    pub(crate) number: usize,
     pub(crate) shared: Arc<Shared>,
     pub(crate) deliveries: Receiver<Vec<Delivery>>,
     pub(crate) pokes: Receiver<(InstanceId, Poke)>,
@@ -49,6 +54,10 @@ pub(crate) struct Lane {
     pub(crate) effects: Arc<Effects>,
     /// Of batches of events that are in hand.
     pub(crate) shares: Shares,
+    /// Instances whose calls are made before anything is written.
+    pub(crate) aheads: Aheads,
+    /// Suspects are tried: what they lead to is written at once.
+    pub(crate) trying: bool,
     /// Stop taking messages, finish what is there.
     pub(crate) drain: CancellationToken,
     /// Leave everything as it is.
@@ -105,7 +114,7 @@ impl Lane {
                 deliveries.extend(more);
             }
         }
-        if items.is_empty() && suspects.is_empty() && deliveries.is_empty() {
+        if items.is_empty() && suspects.is_empty() && deliveries.is_empty() && !self.must_write() {
             tokio::select! {
                 poke = self.pokes.recv() => {
                     let (instance, poke) = poke?;
@@ -114,7 +123,7 @@ impl Lane {
                 Some(more) = self.deliveries.recv(), if open => deliveries.extend(more),
                 // Room for effects may come back without a poke; the drain may have begun.
                 () = tokio::time::sleep(IDLE) => {
-                    if self.drain.is_cancelled() && self.effects.is_idle() && self.pokes.is_empty() {
+                    if self.drain.is_cancelled() && self.effects.is_idle() && self.pokes.is_empty() && self.aheads.is_empty() {
                         return None;
                     }
                 }
@@ -142,12 +151,13 @@ impl Lane {
     }
 
     /// Suspects first, so that what came before stays before.
-    async fn process(&self, suspects: Vec<Suspect>, items: VecDeque<Item>) {
+    async fn process(&mut self, suspects: Vec<Suspect>, items: VecDeque<Item>) {
         for suspect in suspects {
             self.try_alone(suspect).await;
         }
-        if !items.is_empty() {
-            let _with_others = self.shared.blame.alone.read().await;
+        if !items.is_empty() || self.must_write() {
+            let shared = self.shared.clone();
+            let _with_others = shared.blame.alone.read().await;
             self.work_on(items).await;
         }
     }
@@ -155,10 +165,16 @@ impl Lane {
     /// The result of an effect that was given up, perhaps for a new one in the same slot, is only noted (PROTOCOL D9).
     fn current(&self, instance: InstanceId, poke: Poke) -> Option<Item> {
         match poke {
-            Poke::Effect { lease, begun: Some(begun), task, outcome } if !self.effects.is_current(&lease, begun) => {
-                add(&self.shared.counters.late_results, 1);
-                late(instance, task, &outcome)
-            }
+            Poke::Effect { lease, begun: Some(begun), task, outcome } => match self.effects.epoch(&lease, begun) {
+                Some(epoch) => {
+                    let lease = EffectLease { epoch, ..lease };
+                    Some(Item::Poke(instance, Poke::Effect { lease, begun: Some(begun), task, outcome }))
+                }
+                None => {
+                    add(&self.shared.counters.late_results, 1);
+                    late(instance, task, &outcome)
+                }
+            },
             poke => Some(Item::Poke(instance, poke)),
         }
     }
@@ -172,11 +188,11 @@ impl Lane {
     }
 
     /// Works on items until each is done, with all that follows from them at once; never more than a batch at a time.
-    async fn work_on(&self, mut items: VecDeque<Item>) {
+    async fn work_on(&mut self, mut items: VecDeque<Item>) {
         let mut fruitless = 0;
         let mut children = Vec::new();
         let mut active = HashMap::new();
-        while !items.is_empty() {
+        while !items.is_empty() || self.must_write() {
             if fruitless > self.shared.options.conflict_rounds_quick {
                 let pause_ms = rand::rng().random_range(1..=20 * u64::from(fruitless.min(10)));
                 tokio::time::sleep(Duration::from_millis(pause_ms)).await;
@@ -196,12 +212,17 @@ impl Lane {
     }
 
     async fn round(
-        &self,
+        &mut self,
         items: Vec<Item>,
         children: &[InstanceId],
         active: &HashMap<InstanceId, InstanceId>,
     ) -> Aftermath {
-        let (catalogue, routes, loaded, released) = self.load(&items, children).await;
+        let mut items = self.aheads.let_through(items);
+        let back = self.come_back(&items);
+        let (catalogue, mut routes, loaded, released) = self.load(&items, children).await;
+        let fresh = items.len();
+        let (works, runs) = unpack(back, &mut items, &mut routes);
+        let now_us = loaded.now_us;
         let env = Env {
             now_us: loaded.now_us,
             seed: rand::rng().random(),
@@ -212,8 +233,12 @@ impl Lane {
         };
         let ground = Ground { catalogue: &catalogue, shared: &self.shared, active, released: &released, env };
         // A batch of long workflows must not keep the heartbeat and the relay from their thread.
-        let decision = tokio::task::block_in_place(|| decide(ground, &items, &routes, loaded));
+        let decide = || decide(ground, &items[..fresh], &routes[..fresh], loaded, works);
+        let mut decision = tokio::task::block_in_place(decide);
+        let mut items: Vec<Option<Item>> = items.into_iter().map(Some).collect();
+        let behind = self.run_ahead(&mut decision, &mut items, &mut routes, runs, now_us);
         let mut after = self.commit(items, &routes, decision).await;
+        after.next.extend(behind);
         if after.committed {
             self.shared.journal_grew.notify_one();
         }
@@ -259,8 +284,7 @@ impl Lane {
     }
 
     /// Commits the groups and sorts the items by what became of them.
-    async fn commit(&self, items: Vec<Item>, routes: &[Route], decision: Decision) -> Aftermath {
-        let mut items: Vec<Option<Item>> = items.into_iter().map(Some).collect();
+    async fn commit(&self, mut items: Vec<Option<Item>>, routes: &[Route], decision: Decision) -> Aftermath {
         let mut after = Aftermath::default();
         after.look.parked.extend(decision.relook);
         for index in decision.done {

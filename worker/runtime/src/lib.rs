@@ -10,6 +10,7 @@
 //! A message is acknowledged only after the transaction that applied it and the second look that follows; whatever dies
 //! in between is delivered again and found in the inbox.
 
+mod ahead;
 mod answers;
 mod blame;
 mod catalogue;

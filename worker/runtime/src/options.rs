@@ -14,13 +14,16 @@ pub struct Options {
     pub deliveries_max: usize,
     /// Side effects in flight at the same time.
     pub effects_in_flight_max: usize,
+    /// Of these, how many may go to the same host.
+    pub effects_per_host_max: usize,
     /// Side effects that wait in memory for a place; above it no new messages are taken.
     pub effects_waiting_max: usize,
+    /// How long an instance whose checkpoint policy is `suspend` may run ahead of its stored state, in milliseconds: a call that
+    /// takes longer is written after all, so that others know of it. 0: it never does.
+    pub ahead_ms: u64,
     /// How long a call that nobody waits for any more (cancelled, timed out, a race that was lost) is still listened to, so that
     /// the instance's history tells what became of it, in milliseconds; then it is given up.
     pub effects_late_ms: u64,
-    /// Of these, how many may go to the same host.
-    pub effects_per_host_max: usize,
     /// May workflows run programs (`run: shell`, `run: script`) on this machine? They have the worker's rights.
     pub processes: bool,
     /// Programs that run at the same time.
@@ -122,6 +125,7 @@ impl Default for Options {
             deliveries_max: 1_000,
             effects_in_flight_max: 256,
             effects_waiting_max: 10_000,
+            ahead_ms: 1_000,
             effects_late_ms: 5_000,
             effects_per_host_max: 64,
             processes: false,

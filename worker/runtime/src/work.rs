@@ -43,14 +43,16 @@ pub(crate) struct Work {
     instance: Instance,
     before: Projection,
     now: Projection,
-    /// Its bookmarks, also while it is suspended: their rows stay, so that an event finds it and is kept for it.
     /// Large values that are stored.
     stored: Vec<Hash16>,
     waits_before: Vec<Bookmark>,
+    /// Its bookmarks, also while it is suspended: their rows stay, so that an event finds it and is kept for it.
     waits: Vec<Bookmark>,
     was: Phase,
     entries: Vec<Entry>,
     effects: BTreeMap<i64, Effect>,
+    /// Slots of effects that were asked for ahead of the commit.
+    asked: BTreeSet<i64>,
     /// Slots of effects that are no longer wanted.
     dropped: Vec<i64>,
     /// Children that are still to be begun.
@@ -106,6 +108,7 @@ impl Work {
             instance,
             entries: Vec::new(),
             effects: BTreeMap::new(),
+            asked: BTreeSet::new(),
             dropped: Vec::new(),
             children: Vec::new(),
             ended: false,
@@ -115,6 +118,51 @@ impl Work {
             kept: Vec::new(),
             more: false,
         }
+    }
+
+    pub(crate) fn id(&self) -> InstanceId {
+        self.id
+    }
+
+    /// May it go on before it is written (checkpoint policy `suspend`)? Not while others wait for what the group holds, nor
+    /// before it is sure that it may live at all.
+    pub(crate) fn may_run_ahead(&self, limits: &Limits) -> bool {
+        let Group {
+            instance: _,
+            inbox: _,
+            claims: _,
+            mail: _,
+            children,
+            fences,
+            schedules,
+            post,
+            park,
+            dead,
+            notes,
+            remarks,
+        } = &self.group;
+        let holds_nothing_for_others = children.is_empty()
+            && schedules.is_empty()
+            && post.is_empty()
+            && park.is_empty()
+            && dead.is_empty()
+            && notes.is_empty()
+            && remarks.is_empty()
+            && self.kept.is_empty();
+        self.instance.runs_ahead(&self.deployed.plan, &self.now)
+            && !self.more
+            // An answer to a call that is stored is written as soon as it is there.
+            && fences.is_empty()
+            && holds_nothing_for_others
+            && (self.revision > 0 || self.instance.activation().is_none())
+            && self.entries.len() < limits.events_per_apply_max as usize
+    }
+
+    /// The effects in flight that were not asked for yet, ahead of the commit.
+    pub(crate) fn unasked(&mut self) -> Vec<Effect> {
+        let in_flight = self.now.effects.iter().map(|(slot, _)| *slot);
+        let new = in_flight.filter(|slot| self.asked.insert(*slot));
+        new.filter_map(|slot| self.effects.get(&slot).cloned()).collect()
     }
 
     /// What its journal rows say of it.

@@ -15,6 +15,7 @@ use tokio::sync::{Mutex, Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::ahead::Aheads;
 use crate::counters::{Counters, WorkerCounters};
 use crate::effects::Effects;
 use crate::intake::Shared;
@@ -98,7 +99,7 @@ impl Worker {
             published: Published::new(&options.status.events).map_err(StartError::Options)?,
             worker: WorkerId(uuid::Uuid::new_v4()),
             journal_grew: Notify::new(),
-            pokes: Pokes(pokes_in),
+            pokes: Pokes::new(pokes_in),
             refused: Refused::default(),
             blame: crate::blame::Blame::default(),
             behind: AtomicBool::new(false),
@@ -129,14 +130,17 @@ impl Worker {
             relay: TaskTracker::new(),
             shared: shared.clone(),
         };
-        for (deliveries, pokes) in deliveries.into_iter().zip(pokes) {
+        for (number, (deliveries, pokes)) in deliveries.into_iter().zip(pokes).enumerate() {
             let lane = Lane {
+                number,
                 shared: shared.clone(),
                 deliveries,
                 pokes,
                 acker: acker.clone(),
                 effects: effects.clone(),
                 shares: Shares::default(),
+                aheads: Aheads::default(),
+                trying: false,
                 drain: worker.drain.clone(),
                 abandon: worker.abandon.clone(),
             };
@@ -195,7 +199,7 @@ impl Worker {
     pub async fn drain(self, grace: Duration) {
         self.acker.stop().await;
         self.drain.cancel();
-        self.effects.drop_waiting();
+        self.effects.close();
         self.lanes.close();
         if tokio::time::timeout(grace.mul_f64(0.7), self.lanes.wait()).await.is_err() {
             tracing::warn!("the grace time is nearly over; what is in flight is left to the other workers");

@@ -1,8 +1,9 @@
 //! Checkpoints: after which tasks the state is written, besides where it must be. Per deployment, workflow, type of task or
 //! task; the nearest wins.
 //!
-//! Written it is, whatever the policy: when the instance waits or has ended, before a side effect is made, and with its
-//! answer. What runs between two checkpoints is repeated after a crash, and is pure.
+//! Written it is, whatever the policy, when the instance waits or has ended; and before a side effect is made, unless the policy
+//! of its task says that the instance runs ahead. What runs between two checkpoints is repeated after a crash: side effects
+//! among it with the same idempotency key.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,9 +21,11 @@ use crate::{tasks, value};
 /// Which of a task's boundaries are checkpoints.
 #[derive(Debug, Clone, Default)]
 pub(crate) enum Checkpoint {
-    /// Neither.
+    /// Neither; a side effect is written before it is made.
     #[default]
     None,
+    /// Neither, and a side effect is made before it is written: the instance runs ahead of its stored state.
+    Ahead,
     Before,
     After,
     Both,
@@ -48,9 +51,9 @@ const EVERY: Keys = Keys { of: "`checkpoint.every`", known: &duration::PART_NAME
 /// Words for policies, and which of them stand for one task only.
 const WORDS: [(&str, Checkpoint); 7] = [
     ("effects", Checkpoint::None),
-    ("suspend", Checkpoint::None),
+    ("suspend", Checkpoint::Ahead),
     ("task", Checkpoint::After),
-    ("none", Checkpoint::None),
+    ("none", Checkpoint::Ahead),
     ("before", Checkpoint::Before),
     ("after", Checkpoint::After),
     ("both", Checkpoint::Both),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use flagstop_schemas::Hash16;
 
+use super::checkpoint::Checkpoint;
 use super::compiler::{At, Compiler};
 use super::keys::Keys;
 use super::named::NamedOf;
@@ -101,6 +102,7 @@ impl<'a> Compiler<'a> {
         self.diagnostics.extend(unreached);
         Some(Plan {
             reference: Arc::new(reference?),
+            runs_ahead: tasks.iter().any(|task| matches!(task.common.checkpoint, Checkpoint::Ahead)),
             fingerprint: fingerprint(source, self.bundle),
             definition: value::from_node(root),
             tasks,

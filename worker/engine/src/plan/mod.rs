@@ -59,6 +59,8 @@ pub struct Plan {
     /// How the servers of documents are shown who asks, by location.
     policies: BTreeMap<String, Arc<Policy>>,
     warnings: Vec<Diagnostic>,
+    /// Some task's checkpoint policy lets instances run ahead.
+    runs_ahead: bool,
 }
 
 /// What belongs to the workflow as a whole.
@@ -306,6 +308,11 @@ impl Plan {
 
     pub(crate) fn extension(&self, number: u32) -> &Extension {
         &self.extensions[number as usize]
+    }
+
+    /// Whether any task's checkpoint policy lets an instance run ahead of what is written.
+    pub(crate) fn lets_run_ahead(&self) -> bool {
+        self.runs_ahead
     }
 
     pub(crate) fn has_extensions(&self) -> bool {

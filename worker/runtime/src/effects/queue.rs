@@ -39,6 +39,8 @@ pub(super) struct Queue {
     held_back: HashMap<Target, VecDeque<Submitted>>,
     in_flight: HashMap<Target, usize>,
     waiting: usize,
+    /// It takes no more.
+    closed: bool,
 }
 
 impl Target {
@@ -56,7 +58,14 @@ impl Target {
 
 impl Queue {
     pub(super) fn new(shares: Shares) -> Self {
-        Self { shares, ready: VecDeque::new(), held_back: HashMap::new(), in_flight: HashMap::new(), waiting: 0 }
+        Self {
+            shares,
+            ready: VecDeque::new(),
+            held_back: HashMap::new(),
+            in_flight: HashMap::new(),
+            waiting: 0,
+            closed: false,
+        }
     }
 
     /// How many wait.
@@ -64,10 +73,16 @@ impl Queue {
         self.waiting
     }
 
-    pub(super) fn push(&mut self, lease: EffectLease, effect: Effect) {
+    /// Whether it is taken.
+    #[must_use]
+    pub(super) fn push(&mut self, lease: EffectLease, effect: Effect) -> bool {
+        if self.closed {
+            return false;
+        }
         self.waiting += 1;
         let target = Target::of(&effect.request);
         self.ready.push_back(Submitted { lease, effect, target });
+        true
     }
 
     /// The next one whose target has room; it then has one less until [`Queue::done`].
@@ -106,8 +121,9 @@ impl Queue {
         }
     }
 
-    /// All that wait.
-    pub(super) fn drain(&mut self) -> Vec<Submitted> {
+    /// Takes no more from now on, and gives up all that wait.
+    pub(super) fn close(&mut self) -> Vec<Submitted> {
+        self.closed = true;
         self.waiting = 0;
         let held_back = std::mem::take(&mut self.held_back).into_values().flatten();
         self.ready.drain(..).chain(held_back).collect()
@@ -131,7 +147,7 @@ mod tests {
         });
         let effect = Effect { slot, pointer: "/do/0/x".into(), idempotency_key: slot.to_string(), request };
         let instance = InstanceId(Hash16::of("test", &[]).0);
-        queue.push(EffectLease { instance, slot, epoch: 1 }, effect);
+        assert!(queue.push(EffectLease { instance, slot, epoch: 1 }, effect));
     }
 
     #[test]
@@ -156,7 +172,7 @@ mod tests {
         assert_eq!((queue.len(), queue.next().is_none()), (0, true));
         push(&mut queue, 9, "slow.example");
         assert!(queue.next().is_none(), "two are in flight still");
-        assert_eq!(queue.drain().len(), 1);
+        assert_eq!(queue.close().len(), 1);
         assert_eq!(queue.len(), 0);
     }
 }

@@ -11,8 +11,9 @@ use crate::intake::{Item, Message, Poke, Says};
 
 impl Lane {
     /// Tries one suspect while nothing else goes on in this process, marked before and cleared after (PROTOCOL D8).
-    pub(super) async fn try_alone(&self, suspect: Suspect) {
-        let _alone = self.shared.blame.alone.write().await;
+    pub(super) async fn try_alone(&mut self, suspect: Suspect) {
+        let shared = self.shared.clone();
+        let _alone = shared.blame.alone.write().await;
         let mark = [suspect.id()];
         let tries = self.until_reached("mark", || self.shared.store.suspect(&mark)).await;
         let kills = tries.first().map_or(0, |tries| tries - 1);
@@ -35,7 +36,9 @@ impl Lane {
             Suspect::Poke(instance, poke) => self.current(instance, poke),
             suspect => Some(suspect.into_item(&self.shared.options)),
         };
+        self.trying = true;
         self.work_on(item.into_iter().collect()).await;
+        self.trying = false;
         self.until_reached("clearing", || self.shared.store.clear(&mark)).await;
     }
 

@@ -19,9 +19,12 @@ impl Lane {
         decided: Decided,
         group: &Group,
         verdict: Verdict,
-        mine: Vec<(Item, &Route)>,
+        mut mine: Vec<(Item, &Route)>,
         after: &mut Aftermath,
     ) {
+        if !matches!(verdict, Verdict::Applied) {
+            self.fall_back(&decided, &mut mine);
+        }
         match verdict {
             Verdict::Applied => self.applied(decided, group, mine, after),
             Verdict::Duplicate(keys) => {

@@ -14,7 +14,7 @@ use crate::port::{DueTimer, Hit, LoadRequest, Loaded, LookRequest, MAIL_MAX, MEE
 use crate::rows::{InstanceRow, LargeValue, MailRow, Meeting, Parent, ScheduleMemory, ScheduleRow};
 
 // `offset 0` holds the planner to looking each key up by itself: with statistics that are missing or old it would read
-// whole tables and hash them.
+// whole tables and hash them. The inbox has a partition per day, and every one is asked once, for all keys.
 
 // `statement_timestamp` lies before the snapshot: an event that parks while this runs is never taken for older than the
 // wait that it meets.
@@ -28,8 +28,7 @@ with hit as materialized (
 select 0, null::uuid, null::uuid, (extract(epoch from statement_timestamp()) * 1000000)::bigint,
        (select value from meta where name = 'catalogue'), null::int4, null::bytea, null::text
 union all
-select 1, x.key, null, null, null, null, null, null from unnest($1::uuid[]) m(key)
-  cross join lateral (select key from inbox where key = m.key limit 1) x
+select 1, key, null, null, null, null, null, null from inbox where key = any($1::uuid[])
 union all
 select 2, key, instance, slot, null, null, null, null from hit
 union all

@@ -37,7 +37,7 @@ with clock as materialized (select now_us() as now_us)
   select * from unnest($94::int4[], $95::uuid[], $96::uuid[], $97::bool[]) as x(ord, key, instance, live))
 
 , dup as materialized (
-  select msg.ord, msg.key from msg cross join lateral (select from inbox where key = msg.key limit 1) i)
+  select ord, key from msg where key in (select key from inbox where key = any(array(select key from msg))))
 , locked as materialized (
   select w.ord, w.id from w join instances i on i.id = w.id
   where w.revision > 0 and i.revision = w.revision and w.ord not in (select ord from dup)
