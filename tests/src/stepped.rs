@@ -168,8 +168,13 @@ impl Store for Stepped {
         self.inner.expired(of, limit).await
     }
 
-    async fn due_timers(&self, shards: &[i16], limit: i64) -> Result<Vec<DueTimer>, StoreError> {
-        self.inner.due_timers(shards, limit).await
+    async fn due_timers(
+        &self,
+        shards: &[i16],
+        after: Option<DueTimer>,
+        limit: i64,
+    ) -> Result<Vec<DueTimer>, StoreError> {
+        self.inner.due_timers(shards, after, limit).await
     }
 
     async fn due_schedules(&self, shards: &[i16], limit: i64) -> Result<Vec<ScheduleRow>, StoreError> {

@@ -1,4 +1,4 @@
-//! The language in a worker, on a real Postgres with a bus in the test's hands: commands, suspension, schedules, open sets,
+//! The language in a worker, on a real Postgres with a bus in the test's hands: commands, suspension, open sets,
 //! and what becomes of them when workers race or die.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test that can't go on should stop where it is")]
 
@@ -143,7 +143,7 @@ do:
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     assert_eq!(scene.phase(id).await, Some(Phase::Suspended));
     let shards: Vec<i16> = (0..64).collect();
-    assert_eq!(scene.store.due_timers(&shards, 10).await.unwrap(), [], "no timer row");
+    assert_eq!(scene.store.due_timers(&shards, None, 10).await.unwrap(), [], "no timer row");
     scene.tell(id, Order::Continue).await;
     assert_eq!(scene.output(id).await, json!({ "rested": true }));
 }
@@ -174,41 +174,50 @@ do:
     assert_eq!(asked[0].key, asked[1].key, "no answer came, so it is the same request");
 }
 
-fn timed(name: &str, schedule: &str) -> String {
-    format!(
-        "document: {{ dsl: '1.0.3', namespace: t, name: {name}, version: '1.0.0' }}\nschedule: {schedule}\ndo:\n  - x: {{ set: {{ ran: true }} }}\n"
-    )
-}
-
 #[tokio::test(flavor = "multi_thread")]
-async fn d12_a_schedule_fires_once_in_a_cluster_and_after_counts_from_the_end() {
-    let every = timed("often", "{ every: { milliseconds: 300 } }");
-    let after = timed("again", "{ after: { milliseconds: 200 } }");
-    let scene = Scene::new(&[&every, &after]).await;
-    let brisk = || Options { timer_poll_ms: 10, beat_ms: 50, ..Options::default() };
-    let (_one, first) = scene.worker(brisk()).await;
-    let (two, second) = scene.worker(brisk()).await;
-    let of = async |name: usize| {
-        let number = scene.plans[name].0;
-        let mut all = scene.all().await;
-        all.retain(|it| it.definition == number);
-        all.sort_by_key(|it| it.created_us);
-        all
+async fn a_listen_goes_on_until_its_end_also_in_another_worker() {
+    let listens = |name: &str, until: &str| {
+        format!(
+            r"
+document: {{ dsl: '1.0.3', namespace: t, name: {name}, version: '1.0.0' }}
+schedule: {{ on: {{ one: {{ with: {{ type: t.start }} }} }}, read: data }}
+input: {{ from: '.[0]' }}
+do:
+  - hear:
+      listen:
+        to:
+          any: [ {{ with: {{ type: t.item }}, correlate: {{ n: {{ from: .data.n, expect: '${{ .n }}' }} }} }} ]
+          until: {until}
+        read: data
+      output: {{ as: '[.[].item]' }}
+"
+        )
     };
-    eventually("both have run several times", async || of(0).await.len() >= 4 && of(1).await.len() >= 4).await;
-    // One of the workers goes; the other takes over what it saw to.
-    let before = of(0).await.len();
-    drop(two);
-    eventually("the schedules go on", async || of(0).await.len() >= before + 3 && of(1).await.len() >= 6).await;
-    let runs = of(0).await;
-    let close = runs.windows(2).filter(|pair| pair[1].created_us - pair[0].created_us < 100_000).count();
-    assert!(close <= 1, "the same moment twice: {runs:?}");
-    for pair in of(1).await.windows(2) {
-        let pause_us = pair[1].created_us - pair[0].ended_us.unwrap();
-        assert!(pause_us >= 200_000, "the next run counts from the end of the one before: {pause_us} µs");
+    let told =
+        listens("told", "{ one: { with: { type: t.stop }, correlate: { n: { from: .data.n, expect: '${ .n }' } } } }");
+    let counted = listens("counted", "'length == 4'");
+    let scene = Scene::new(&[&told, &counted]).await;
+    let brisk = || Options { beat_ms: 50, lease_ms: 500, ..Options::default() };
+    let (one, first) = scene.worker(brisk()).await;
+    let (told, counted) = (started("s", "told"), started("s", "counted"));
+    first.deliver_event(&start("s", 1));
+    scene.becomes(told, Phase::Waiting).await;
+    scene.becomes(counted, Phase::Waiting).await;
+    let item = |item: u32, n: u32| event(&format!("{n}-{item}"), "t.item", &json!({ "n": n, "item": item }));
+    for it in [item(1, 1), item(2, 1), item(9, 2), item(2, 1)] {
+        let position = first.deliver_event(&it);
+        eventually("it is heard", async || first.acked(position)).await;
     }
-    let status = first.published(Channel::Status).len() + second.published(Channel::Status).len();
-    assert!(status > 0);
+    // That worker is gone; what it has heard is not.
+    drop(one);
+    let (_two, second) = scene.worker(brisk()).await;
+    let stop = event("stop", "t.stop", &json!({ "n": 1 }));
+    for it in [item(3, 1), item(2, 1), stop, item(4, 1)] {
+        let position = second.deliver_event(&it);
+        eventually("it is heard", async || second.acked(position)).await;
+    }
+    assert_eq!(scene.output(told).await, json!([1, 2, 3]));
+    assert_eq!(scene.output(counted).await, json!([1, 2, 3, 4]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

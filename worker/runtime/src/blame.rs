@@ -63,7 +63,7 @@ impl Blame {
         let Some(died_us) = self.wary_of(now_us) else { return false };
         match poke {
             Poke::Drain => true,
-            Poke::Timer { due_us, .. } => *due_us <= died_us,
+            Poke::Timer(timer) => timer.due().due_us <= died_us,
             Poke::Meeting(meeting) => meeting.parked_us <= died_us,
             Poke::Effect { lease, .. } => lease.epoch > 1,
             // That one is no instance yet that could be set aside, and this one changes nothing.
@@ -111,7 +111,7 @@ pub(crate) fn deadly_message(delivery: Delivery, kills: i32) -> Item {
 pub(crate) fn deadly_instance(instance: InstanceId, poke: &Poke, kills: i32) -> String {
     let what = match poke {
         Poke::Drain => "its mail",
-        Poke::Timer { .. } => "a timer",
+        Poke::Timer(_) => "a timer",
         Poke::Effect { .. } => "the answer of a call",
         Poke::Meeting(_) | Poke::Schedule(_) | Poke::Late(_) => "an event",
     };
@@ -123,10 +123,14 @@ pub(crate) fn deadly_instance(instance: InstanceId, poke: &Poke, kills: i32) -> 
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use bytes::Bytes;
     use flagstop_bus::port::{Commands, Origin, RawMessage, Token};
+    use flagstop_store::port::DueTimer;
 
     use super::*;
+    use crate::timers::Underway;
 
     fn delivery(tag: i64, attempt: &str, body: &'static str) -> Delivery {
         let headers = vec![
@@ -153,11 +157,15 @@ mod tests {
     #[test]
     fn only_what_the_dead_may_have_had_is_suspect_and_only_for_a_while() {
         let blame = Blame::default();
-        let old = Poke::Timer { slot: 1, due_us: 1_000 };
+        let timer = |due_us| {
+            let timer = DueTimer { due_us, instance: InstanceId(uuid::Uuid::nil()), slot: 1 };
+            Poke::Timer(Arc::<Underway>::default().take(timer).expect("nobody has it"))
+        };
+        let old = timer(1_000);
         assert!(!blame.suspects(&delivery(1, "1", "x"), 2_000) && !blame.suspects_poke(&old, 2_000), "nobody has died");
         blame.noticed(1_500);
         assert!(blame.suspects(&delivery(1, "1", "x"), 2_000) && blame.suspects_poke(&old, 2_000));
-        assert!(!blame.suspects_poke(&Poke::Timer { slot: 1, due_us: 1_600 }, 2_000), "it came later");
+        assert!(!blame.suspects_poke(&timer(1_600), 2_000), "it came later");
         let fresh = Delivery { redelivered: false, ..delivery(1, "1", "x") };
         assert!(!blame.suspects(&fresh, 2_000));
         assert!(!blame.suspects(&delivery(1, "1", "x"), 1_500 + WARY_US), "long ago");

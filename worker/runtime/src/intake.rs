@@ -12,6 +12,7 @@ use crate::catalogue::Deployed;
 use crate::commands::{self, Command};
 use crate::letters::letter;
 use crate::options::Options;
+use crate::timers::InHand;
 
 /// Status events are heard by no listen, or a workflow could wake itself for ever.
 const STATUS: &str = "io.serverlessworkflow.";
@@ -65,7 +66,7 @@ pub(crate) enum Poke {
     /// Its mail waits.
     Drain,
     /// A timer is due.
-    Timer { slot: i64, due_us: i64 },
+    Timer(InHand),
     /// A side effect has ended.
     Effect {
         lease: EffectLease,

@@ -98,15 +98,17 @@ impl Lane {
     /// Waits for items: pokes first, they finish what has begun; what may have killed a worker apart. `None`: drained.
     async fn take(&mut self) -> Option<(Vec<Suspect>, VecDeque<Item>)> {
         let max = self.shared.options.batch_max;
+        let open = self.is_open();
+        // A backlog of timers must not keep messages out for as long as it lasts.
+        let for_pokes = if open && !self.deliveries.is_empty() { max - max / 4 } else { max };
         let mut items = VecDeque::new();
         let mut suspects = Vec::new();
-        while items.len() + suspects.len() < max
+        while items.len() + suspects.len() < for_pokes
             && let Ok((instance, poke)) = self.pokes.try_recv()
         {
             self.sort(instance, poke, &mut suspects, &mut items);
         }
         let mut deliveries = Vec::new();
-        let open = self.is_open();
         if open {
             while items.len() + suspects.len() + deliveries.len() < max
                 && let Ok(more) = self.deliveries.try_recv()

@@ -180,6 +180,7 @@ impl Options {
             ("process_timeout_ms", self.process_timeout_ms),
             ("beat_ms", self.beat_ms),
             ("timer_poll_ms", self.timer_poll_ms),
+            ("timers_max", self.timers_max.max(0) as u64),
             ("relay_poll_ms", self.relay_poll_ms),
             ("relay_rows_max", self.relay_rows_max.max(0) as u64),
             ("http_timeout_ms", self.http_timeout_ms),

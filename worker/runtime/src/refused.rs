@@ -35,8 +35,4 @@ impl Refused {
         let recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         recent.get(refusal).is_some_and(|since| since.elapsed() < PAUSE)
     }
-
-    pub(crate) fn len(&self) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
-    }
 }

@@ -212,8 +212,8 @@ pub struct LookRequest {
     pub kept: Vec<InstanceId>,
 }
 
-/// A timer that is due.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A timer that is due; in the order in which [`Store::due_timers`] gives them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DueTimer {
     /// When it was due.
     pub due_us: i64,
@@ -462,9 +462,15 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// a group of no instance, with what is to be said of it.
     async fn expired(&self, of: &str, limit: i64) -> Result<Vec<NewParked>, StoreError>;
 
-    /// Due timers of these shards, oldest first. Changes nothing: a timer's row goes with the transition that it
+    /// Due timers of these shards, oldest first; behind `after`, when it is given. As many as `limit`, unless there are no
+    /// more. A page costs what it gives, however many are due. Changes nothing: a timer's row goes with the transition that it
     /// causes, and the revision lets it happen once.
-    async fn due_timers(&self, shards: &[i16], limit: i64) -> Result<Vec<DueTimer>, StoreError>;
+    async fn due_timers(
+        &self,
+        shards: &[i16],
+        after: Option<DueTimer>,
+        limit: i64,
+    ) -> Result<Vec<DueTimer>, StoreError>;
 
     /// Schedules of these shards that are due, by their time or because the instance that they await has ended; the oldest
     /// first. Changes nothing.

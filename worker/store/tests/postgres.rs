@@ -21,6 +21,8 @@ mod restored;
 mod schema;
 #[path = "postgres/server.rs"]
 mod server;
+#[path = "postgres/timers.rs"]
+mod timers;
 
 use std::sync::Arc;
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use flagstop_engine::api::{Stimulus, Timer};
 use flagstop_schemas::{Entry, Hash16, InstanceId, LateResult, journal};
-use flagstop_store::port::Group;
+use flagstop_store::port::{DueTimer, Group};
 use flagstop_store::rows::{KEPT_SLOT, Meeting, Remark};
 
 use super::{Decided, Decider};
@@ -20,7 +20,7 @@ impl Decider<'_> {
         if !self.works.contains_key(&instance) {
             let refused = &self.ground.shared.refused;
             match poke {
-                Poke::Timer { slot, due_us } => refused.remember(refusal(instance, *slot, *due_us)),
+                Poke::Timer(timer) => refused.remember(refusal(timer.due())),
                 Poke::Meeting(meeting) => refused.remember((instance, meeting.slot, meeting.parked)),
                 Poke::Schedule(due) => return self.due_schedule(index, instance, due),
                 Poke::Drain | Poke::Effect { .. } | Poke::Late(_) => {}
@@ -30,14 +30,15 @@ impl Decider<'_> {
         }
         let applied = match poke {
             Poke::Drain => !self.works[&instance].group.mail.is_empty(),
-            Poke::Timer { slot, due_us } => {
+            Poke::Timer(timer) => {
                 // A late copy must not fire a newer timer of the same slot.
+                let DueTimer { due_us, slot, .. } = timer.due();
                 let now_us = self.ground.env.now_us;
-                let is_due = |timer: &Timer| *timer == Timer { due_us: *due_us, slot: *slot } && *due_us <= now_us;
+                let is_due = |timer: &Timer| *timer == Timer { due_us, slot } && due_us <= now_us;
                 let due = self.works[&instance].projection().timers.iter().any(is_due);
-                let applied = due && self.poked(instance, Stimulus::Timer { slot: *slot }, "a timer");
+                let applied = due && self.poked(instance, Stimulus::Timer { slot }, "a timer");
                 if !applied {
-                    self.ground.shared.refused.remember(refusal(instance, *slot, *due_us));
+                    self.ground.shared.refused.remember(refusal(timer.due()));
                 }
                 applied
             }

@@ -59,7 +59,7 @@ pub async fn a_transition_moves_every_projection(store: Shared) {
     assert_eq!(found, both, "whoever is hit comes with the hits, each once");
 
     let shards: Vec<i16> = (0..64).collect();
-    let due = store.due_timers(&shards, 100).await.expect("the store gives due timers");
+    let due = store.due_timers(&shards, None, 100).await.expect("the store gives due timers");
     let of_a: Vec<_> = due.iter().filter(|timer| timer.instance == id("a")).map(|timer| timer.slot).collect();
     let of_b: Vec<_> = due.iter().filter(|timer| timer.instance == id("b")).map(|timer| timer.slot).collect();
     assert_eq!((of_a, of_b), (vec![2, 3], vec![1, 2]));

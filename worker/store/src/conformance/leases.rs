@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::fixtures::*;
-use crate::port::{Beat, Group, Verdict};
+use crate::port::{Beat, DueTimer, Group, Verdict};
 use crate::rows::{EffectLease, EffectRow, TimerRow, WorkerId};
 
 async fn beat(store: &Shared, worker: WorkerId, lease_us: i64) -> Beat {
@@ -182,16 +182,64 @@ pub async fn due_timers_come_oldest_first(store: Shared) {
     apply(&store, (0..100).map(|n| timed(format!("t{n}"), 1 + (n * 37) % 101)).collect()).await;
     apply(&store, vec![timed("later".to_owned(), i64::MAX / 2)]).await;
     let shards: Vec<i16> = (0..64).collect();
-    let due = store.due_timers(&shards, 1_000).await.expect("the store gives due timers");
+    let due = store.due_timers(&shards, None, 1_000).await.expect("the store gives due timers");
     assert_eq!(due.len(), 100);
     assert!(due.is_sorted_by_key(|timer| timer.due_us));
     assert!(due.iter().all(|timer| timer.slot == 5 && timer.instance != id("later")));
-    let first = store.due_timers(&shards, 10).await.expect("the store gives due timers");
+    let first = store.due_timers(&shards, None, 10).await.expect("the store gives due timers");
     assert_eq!(first, due[..10]);
     let some = [due[0].instance.shard(64), due[50].instance.shard(64)];
     let expected: Vec<_> = due.iter().filter(|timer| some.contains(&timer.instance.shard(64))).cloned().collect();
-    assert_eq!(store.due_timers(&some, 1_000).await.expect("the store gives due timers"), expected);
-    assert_eq!(store.due_timers(&[], 1_000).await.expect("the store gives due timers"), []);
+    assert_eq!(store.due_timers(&some, None, 1_000).await.expect("the store gives due timers"), expected);
+    assert_eq!(store.due_timers(&[], None, 1_000).await.expect("the store gives due timers"), []);
+}
+
+/// Page behind page, each from the last timer of the one before: all of them, in the order of their due times over all
+/// shards, whatever the page's size, and also when they are all of one shard. What is fired meanwhile is not in the way.
+pub async fn a_backlog_of_timers_is_read_in_pages_oldest_first(store: Shared) {
+    const ONE: i16 = 7;
+    let names: Vec<String> = (0..1_000).map(|n| format!("t{n}")).collect();
+    // Every moment has several timers, and pages end in the middle of them.
+    let due_us = |n: usize| 1 + (n as i64 * 37) % 211;
+    for some in 0..5 {
+        let timed = (some * 200..(some + 1) * 200).map(|n| {
+            let timer = TimerRow { due_us: due_us(n), slot: n as i64 % 3 };
+            with(group(&names[n], 0), |write| write.timers.add = vec![timer])
+        });
+        apply(&store, timed.collect()).await;
+    }
+    let all: Vec<i16> = (0..64).collect();
+    let pages = async |shards: &[i16], limit: i64| {
+        let mut found: Vec<DueTimer> = Vec::new();
+        loop {
+            let page =
+                store.due_timers(shards, found.last().copied(), limit).await.expect("the store gives due timers");
+            found.extend(&page);
+            if (page.len() as i64) < limit {
+                return found;
+            }
+        }
+    };
+    let mut expected: Vec<DueTimer> =
+        (0..1_000).map(|n| DueTimer { due_us: due_us(n), instance: id(&names[n]), slot: n as i64 % 3 }).collect();
+    expected.sort_unstable();
+    for limit in [7, 70, 5_000] {
+        assert_eq!(pages(&all, limit).await, expected, "pages of {limit}");
+    }
+    expected.retain(|timer| timer.instance.shard(64) == ONE);
+    assert_eq!(pages(&[ONE], 10).await, expected);
+
+    // All others are fired, so that the shards' parts are as uneven as can be.
+    let mut others = Vec::new();
+    for (n, name) in names.iter().enumerate().filter(|(_, name)| id(name).shard(64) != ONE) {
+        let timer = TimerRow { due_us: due_us(n), slot: n as i64 % 3 };
+        others.push(with(group(name, 1), |write| write.timers.drop = vec![timer]));
+    }
+    apply(&store, others).await;
+    assert!(expected.len() > 8, "{}", expected.len());
+    for limit in [3, 500] {
+        assert_eq!(pages(&all, limit).await, expected, "pages of {limit}");
+    }
 }
 
 /// D8: who did not leave is missed by the next sign of life; who left is not.

@@ -88,6 +88,7 @@ macro_rules! conformance {
                 a_dead_workers_shards_are_taken_over,
                 leaving_frees_the_shards,
                 due_timers_come_oldest_first,
+                a_backlog_of_timers_is_read_in_pages_oldest_first,
             }
             relay {
                 d13_rows_come_in_order_per_instance_and_none_is_skipped,

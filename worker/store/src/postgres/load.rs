@@ -88,15 +88,16 @@ from page p left join lateral (
   on b.since_us is null or p.at_us >= b.since_us
 order by p.id, b.instance, b.slot";
 
-// Shard by shard, so that a crowd of due timers is not sorted as a whole.
+// Each shard's oldest, from its part of the index: a crowd of due timers is neither read nor sorted as a whole.
 const DUE: &str = "
-select t.due_us, t.instance, t.slot
+select t.due_us, t.instance, t.slot, s.shard
 from unnest($1::int2[]) s(shard) cross join lateral (
   select due_us, instance, slot from timers
-  where shard = s.shard and due_us <= (extract(epoch from statement_timestamp()) * 1000000)::bigint
+  where shard = s.shard and (due_us, instance, slot) > ($3::int8, $4::uuid, $5::int8)
+    and due_us <= (extract(epoch from statement_timestamp()) * 1000000)::bigint
   order by due_us, instance, slot limit $2
 ) t
-order by t.due_us, t.instance, t.slot limit $2";
+order by t.due_us, t.instance, t.slot";
 
 // What is awaited has mostly not ended: of these there are few, one per workflow that runs `after` itself.
 const DUE_SCHEDULES: &str = "
@@ -216,16 +217,45 @@ pub(super) async fn sweep(
     Ok((meetings, last.filter(|_| scanned >= limit)))
 }
 
+/// The shards have about equal parts of what is due, so twice an equal part of each is nearly always enough for a page.
 pub(super) async fn due_timers(
     store: &PostgresStore,
     shards: &[i16],
+    mut after: Option<DueTimer>,
     limit: i64,
 ) -> Result<Vec<DueTimer>, sqlx::Error> {
-    let rows = store.connections.fetch(sqlx::query(DUE).bind(shards).bind(limit)).await?;
-    let timer = |row: &PgRow| {
-        Ok(DueTimer { due_us: row.try_get(0)?, instance: InstanceId(row.try_get(1)?), slot: row.try_get(2)? })
-    };
-    rows.iter().map(timer).collect()
+    let wanted = usize::try_from(limit).unwrap_or(0);
+    let mut each = 2 * wanted / shards.len().max(1) + 8;
+    let mut due: Vec<DueTimer> = Vec::new();
+    while due.len() < wanted {
+        let part = each.min(wanted - due.len());
+        let from = after.unwrap_or(DueTimer { due_us: i64::MIN, instance: InstanceId(Uuid::nil()), slot: i64::MIN });
+        let statement = sqlx::query(DUE).bind(shards.to_vec()).bind(part as i64);
+        let statement = statement.bind(from.due_us).bind(from.instance.0).bind(from.slot);
+        let mut given: HashMap<i16, usize> = HashMap::new();
+        let mut may_be_more = false;
+        for row in &store.connections.fetch(statement).await? {
+            let timer =
+                DueTimer { due_us: row.try_get(0)?, instance: InstanceId(row.try_get(1)?), slot: row.try_get(2)? };
+            due.push(timer);
+            after = Some(timer);
+            if due.len() == wanted {
+                break;
+            }
+            let of_shard = given.entry(row.try_get(3)?).or_default();
+            *of_shard += 1;
+            // Here a shard's part ends, and its next one may be older than what the others have given behind this.
+            if *of_shard == part {
+                may_be_more = true;
+                break;
+            }
+        }
+        if !may_be_more {
+            break;
+        }
+        each *= 2;
+    }
+    Ok(due)
 }
 
 pub(super) async fn due_schedules(

@@ -75,7 +75,8 @@ ORDER BY 1, 3, 4";
 
 pub(super) const DUE: &str = "
 SELECT due_us, instance, slot FROM timers
-WHERE due_us <= $1 AND shard IN (SELECT value FROM json_each($2)) ORDER BY due_us LIMIT $3";
+WHERE due_us <= $1 AND (due_us, instance, slot) > ($4, $5, $6) AND shard IN (SELECT value FROM json_each($2))
+ORDER BY due_us, instance, slot LIMIT $3";
 
 pub(super) const DUE_SCHEDULES: &str = "
 SELECT id, token, definition, due_us, awaits, state, NULL, due_us AS since_us FROM schedules
@@ -187,9 +188,16 @@ pub(super) async fn sweep(
     Ok((meetings, last.filter(|_| scanned >= limit)))
 }
 
-pub(super) async fn due_timers(store: &SqliteStore, shards: &[i16], limit: i64) -> Result<Vec<DueTimer>, sqlx::Error> {
+pub(super) async fn due_timers(
+    store: &SqliteStore,
+    shards: &[i16],
+    after: Option<DueTimer>,
+    limit: i64,
+) -> Result<Vec<DueTimer>, sqlx::Error> {
+    let from = after.unwrap_or(DueTimer { due_us: i64::MIN, instance: InstanceId(Uuid::nil()), slot: i64::MIN });
     let command = Command::fixed(DUE, 1).bind(store.clock.now_us()).bind(encode::ints(shards.iter().copied()));
-    let rows = store.connections.read(command.bind(limit)).await?;
+    let command = command.bind(limit).bind(from.due_us).bind(from.instance.0).bind(from.slot);
+    let rows = store.connections.read(command).await?;
     let timer = |row: &SqliteRow| {
         Ok(DueTimer { due_us: row.try_get(0)?, instance: InstanceId(row.try_get(1)?), slot: row.try_get(2)? })
     };

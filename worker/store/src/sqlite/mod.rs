@@ -194,8 +194,13 @@ impl Store for SqliteStore {
         self.tell(lists::expired(self, of, limit).await)
     }
 
-    async fn due_timers(&self, shards: &[i16], limit: i64) -> Result<Vec<DueTimer>, StoreError> {
-        self.tell(load::due_timers(self, shards, limit).await)
+    async fn due_timers(
+        &self,
+        shards: &[i16],
+        after: Option<DueTimer>,
+        limit: i64,
+    ) -> Result<Vec<DueTimer>, StoreError> {
+        self.tell(load::due_timers(self, shards, after, limit).await)
     }
 
     async fn due_schedules(&self, shards: &[i16], limit: i64) -> Result<Vec<ScheduleRow>, StoreError> {

@@ -107,7 +107,7 @@ async fn a_batch_reads_its_own_rows_however_full_the_tables_are() {
             apply(&store, second.collect()).await;
             store.look(&LookRequest { parked: keys.clone(), bookmarks: keys, ..LookRequest::default() }).await.unwrap();
             let all: Vec<i16> = (0..64).collect();
-            assert!(store.due_timers(&all, 100).await.unwrap().is_empty());
+            assert!(store.due_timers(&all, None, 100).await.unwrap().is_empty());
             assert_eq!(drain(&store, worker(1), 1_000).await.len(), 20);
             assert_eq!(store.adopt(worker(2), 100).await.unwrap(), [], "a living worker's effects are left alone");
             store.held(worker(2)).await.unwrap();
@@ -124,7 +124,7 @@ async fn a_batch_reads_its_own_rows_however_full_the_tables_are() {
 }
 
 /// A store that is given up at once, so that Postgres has counted what its calls have read.
-async fn counted(
+pub async fn counted(
     schema: &Schema,
     other: &mut Session,
     calls: impl AsyncFnOnce(Arc<dyn Store>),
