@@ -305,7 +305,7 @@ async fn migrations_may_race_and_each_runs_once() {
     }
     let mut ran: Vec<String> = racing.join_all().await.into_iter().flatten().collect();
     ran.sort();
-    assert_eq!(ran, ["0001_first", "0002_language", "0003_worker"]);
+    assert_eq!(ran, ["0001_first", "0002_language", "0003_worker", "0004_lists"]);
 }
 
 #[tokio::test]

@@ -30,8 +30,8 @@ macro_rules! select_instances {
     };
 }
 
-// A page goes on behind its last row, found by the index: one bound on the time, then the rest of that moment by id. The
-// filters stand in one `case`, whose rows Postgres does not take for few: else it sorts the whole table for each page.
+// In all lists a page goes on behind its last row, found by the index: one bound on the time, then the rest of that moment by
+// id. The filters stand in one `case`, whose rows Postgres does not take for few: else it sorts the whole table for each page.
 const INSTANCES: &str = select_instances!(
     "where created_us <= case when $2::uuid is null then 9223372036854775807
                               else (select created_us from instances where id = $2) end
@@ -47,6 +47,14 @@ const INSTANCES: &str = select_instances!(
      order by created_us desc, id limit $3"
 );
 
+const LETTERS: &str = select_letters!(
+    "where at_us <= case when $2::uuid is null then 9223372036854775807
+                         else (select at_us from dead_letters where id = $2) end
+       and ($2::uuid is null or at_us < (select at_us from dead_letters where id = $2) or id > $2)
+       and case when $1::text is null then true else code = $1 end
+     order by at_us desc, id limit $3"
+);
+
 const LARGE_VALUES: &str = "select hash, value from large_values where instance = $1 order by hash";
 
 // Transitions and remarks, each found by an index of its own; the numbers rise with an instance's time.
@@ -55,6 +63,25 @@ select instance, revision, definition, at_us, events, seq from journal where ins
 union all
 select instance, revision, definition, at_us, events, seq from journal where instance = $1 and revision = -2
 order by seq";
+
+macro_rules! select_unheard {
+    ($which:literal) => {
+        concat!(
+            "select id, key, message, matched, expires_us, event_type, event, at_us from parked
+             where ",
+            $which,
+            " and at_us <= case when $2::uuid is null then 9223372036854775807
+                                else (select at_us from parked where id = $2) end
+               and ($2::uuid is null or at_us < (select at_us from parked where id = $2) or id > $2)
+               and case when matched then false else ($1::text is null or event_type = $1) end
+             order by at_us desc, id limit $3"
+        )
+    };
+}
+
+const UNHEARD: &str = select_unheard!("true");
+
+const UNHEARD_OF: &str = select_unheard!("id = any($4::uuid[])");
 
 const PARKED: &str = "select id, key, message, matched, expires_us, event_type, event from parked \
                       where event_type = $1 order by at_us desc, id limit $2";
@@ -94,14 +121,7 @@ pub(super) async fn newest_letters(
     store: &PostgresStore,
     filter: &LetterFilter,
 ) -> Result<Vec<DeadLetter>, sqlx::Error> {
-    let text = select_letters!(
-        "where ($1::text is null or code = $1)
-           and at_us <= case when $2::uuid is null then 9223372036854775807
-                             else (select at_us from dead_letters where id = $2) end
-           and ($2::uuid is null or at_us < (select at_us from dead_letters where id = $2) or id > $2)
-         order by at_us desc, id limit $3"
-    );
-    let statement = sqlx::query(text).bind(filter.code.clone()).bind(filter.after.map(|id| id.0));
+    let statement = sqlx::query(LETTERS).bind(filter.code.clone()).bind(filter.after.map(|id| id.0));
     store.connections.fetch(statement.bind(or_all(filter.limit))).await?.iter().map(letter).collect()
 }
 
@@ -168,18 +188,13 @@ pub(super) async fn expire(
     }
 }
 
-// For people: what is parked is looked through when no ids are given.
-const UNHEARD: &str = "
-select id, key, message, matched, expires_us, event_type, event, at_us from parked
-where not matched and ($1::text is null or event_type = $1) and (cardinality($2::uuid[]) = 0 or id = any($2))
-  and at_us <= case when $3::uuid is null then 9223372036854775807 else (select at_us from parked where id = $3) end
-  and ($3::uuid is null or at_us < (select at_us from parked where id = $3) or id > $3)
-order by at_us desc, id limit $4";
-
 pub(super) async fn parked_events(store: &PostgresStore, filter: &ParkedFilter) -> Result<Vec<ParkedRow>, sqlx::Error> {
-    let ids: Vec<Uuid> = filter.ids.iter().map(|id| id.0).collect();
-    let statement = sqlx::query(UNHEARD).bind(filter.event_type.clone()).bind(ids);
-    let statement = statement.bind(filter.after.map(|id| id.0)).bind(or_all(filter.limit));
+    let statement = sqlx::query(if filter.ids.is_empty() { UNHEARD } else { UNHEARD_OF });
+    let statement = statement.bind(filter.event_type.clone()).bind(filter.after.map(|id| id.0));
+    let mut statement = statement.bind(or_all(filter.limit));
+    if !filter.ids.is_empty() {
+        statement = statement.bind(filter.ids.iter().map(|id| id.0).collect::<Vec<Uuid>>());
+    }
     let rows = store.connections.fetch(statement).await?;
     rows.iter().map(|row| Ok(ParkedRow { parked: parked(row)?, parked_us: row.try_get(7)? })).collect()
 }

@@ -37,8 +37,20 @@ macro_rules! select_parked {
     };
 }
 
-// A page goes on behind its last row, found by the index: one bound on the time, then the rest of that moment by id.
-const INSTANCES: &str = select_instances!(
+macro_rules! select_unheard {
+    ($which:literal) => {
+        concat!(
+            "SELECT id, key, message, event_type, expires_us, event, matched, at_us FROM parked
+             WHERE ",
+            $which,
+            " AND NOT matched AND ($1 IS NULL OR event_type = $1) ORDER BY rowid DESC LIMIT $3"
+        )
+    };
+}
+
+// In all lists a page goes on behind its last row, found by the index: one bound on the time, then the rest of that moment by
+// id, or by the order in which the rows came.
+pub(super) const INSTANCES: &str = select_instances!(
     "WHERE (json_array_length($1) = 0 OR status IN (SELECT value FROM json_each($1)))
        AND created_us <= CASE WHEN $2 IS NULL THEN 9223372036854775807
                               ELSE (SELECT created_us FROM instances WHERE id = $2) END
@@ -49,6 +61,23 @@ const INSTANCES: &str = select_instances!(
        AND ($7 IS NULL OR created_us < $7) AND ($8 IS NULL OR updated_us < $8)
        AND (NOT $9 OR aside IS NOT NULL)
      ORDER BY created_us DESC, id LIMIT $3"
+);
+
+pub(super) const LETTERS: &str = select_letters!(
+    "WHERE at_us <= CASE WHEN $2 IS NULL THEN 9223372036854775807
+                         ELSE (SELECT at_us FROM dead_letters WHERE id = $2) END
+       AND ($2 IS NULL OR (at_us, rowid) < (SELECT at_us, rowid FROM dead_letters WHERE id = $2))
+       AND ($1 IS NULL OR code = $1)
+     ORDER BY at_us DESC, rowid DESC LIMIT $3"
+);
+
+pub(super) const UNHEARD: &str = select_unheard!(
+    "rowid < CASE WHEN $2 IS NULL THEN 9223372036854775807 ELSE (SELECT rowid FROM parked WHERE id = $2) END"
+);
+
+pub(super) const UNHEARD_OF: &str = select_unheard!(
+    "id IN (SELECT unhex(value) FROM json_each($4))
+     AND ($2 IS NULL OR rowid < (SELECT rowid FROM parked WHERE id = $2))"
 );
 
 const LARGE_VALUES: &str = "SELECT hash, value FROM large_values WHERE instance = $1 ORDER BY hash";
@@ -67,12 +96,7 @@ pub(super) async fn letters(store: &SqliteStore, ids: &[Hash16]) -> Result<Vec<D
 }
 
 pub(super) async fn newest_letters(store: &SqliteStore, filter: &LetterFilter) -> Result<Vec<DeadLetter>, sqlx::Error> {
-    let text = select_letters!(
-        "WHERE ($1 IS NULL OR code = $1)
-           AND ($2 IS NULL OR (at_us, rowid) < (SELECT at_us, rowid FROM dead_letters WHERE id = $2))
-         ORDER BY at_us DESC, rowid DESC LIMIT $3"
-    );
-    let command = Command::fixed(text, 1).bind(filter.code.clone()).bind(filter.after.map(|id| id.0));
+    let command = Command::fixed(LETTERS, 1).bind(filter.code.clone()).bind(filter.after.map(|id| id.0));
     let command = command.bind(or_all(filter.limit));
     store.connections.read(command).await?.iter().map(letter).collect()
 }
@@ -181,16 +205,14 @@ async fn expire_some(
 }
 
 pub(super) async fn parked_events(store: &SqliteStore, filter: &ParkedFilter) -> Result<Vec<ParkedRow>, sqlx::Error> {
-    let text = "SELECT id, key, message, event_type, expires_us, event, matched, at_us FROM parked
-                WHERE NOT matched AND ($1 IS NULL OR event_type = $1)
-                  AND (json_array_length($2) = 0 OR id IN (SELECT unhex(value) FROM json_each($2)))
-                  AND ($3 IS NULL OR rowid < (SELECT rowid FROM parked WHERE id = $3))
-                ORDER BY rowid DESC LIMIT $4";
-    let command = Command::fixed(text, 1)
+    let command = Command::fixed(if filter.ids.is_empty() { UNHEARD } else { UNHEARD_OF }, 1)
         .bind(filter.event_type.clone())
-        .bind(encode::ids(filter.ids.iter().map(|id| id.0)))
         .bind(filter.after.map(|id| id.0))
         .bind(or_all(filter.limit));
+    let command = match filter.ids.is_empty() {
+        true => command,
+        false => command.bind(encode::ids(filter.ids.iter().map(|id| id.0))),
+    };
     let rows = store.connections.read(command).await?;
     rows.iter().map(|row| Ok(ParkedRow { parked: parked(row)?, parked_us: row.try_get(7)? })).collect()
 }

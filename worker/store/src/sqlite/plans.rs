@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::connection::Command;
-use super::{SqliteStore, commit, leases, load, relay, write};
+use super::{SqliteStore, commit, leases, lists, load, relay, write};
 use crate::port::Store as _;
 use sqlx::Row as _;
 
@@ -42,4 +42,22 @@ async fn no_statement_of_the_hot_path_reads_through_a_table() {
         let whole_key = plan.iter().any(|step| step.contains("due_us=? AND instance=? AND slot=?"));
         assert!(!statement.contains("DELETE FROM timers") || whole_key, "many timers may be due at once: {plan:?}");
     }
+}
+
+#[tokio::test]
+async fn a_page_of_a_list_is_one_range_in_the_order_of_an_index() {
+    let store = SqliteStore::memory().await.unwrap();
+    store.migrate().await.unwrap();
+    for statement in [lists::INSTANCES, lists::LETTERS, lists::UNHEARD] {
+        let explain = Command::made(format!("EXPLAIN QUERY PLAN {statement}"), 1);
+        let rows = store.connections.read(explain).await.unwrap();
+        let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
+        assert!(!plan.iter().any(|step| step.contains("TEMP B-TREE")), "it sorts: {statement}\n{plan:?}");
+        let range = ["created_us<?", "at_us<?", "rowid<?"];
+        assert!(plan.iter().any(|step| range.iter().any(|range| step.contains(range))), "{statement}\n{plan:?}");
+    }
+    let explain = Command::made(format!("EXPLAIN QUERY PLAN {}", lists::UNHEARD_OF), 1);
+    let rows = store.connections.read(explain).await.unwrap();
+    let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
+    assert!(plan.iter().any(|step| step.contains("SEARCH parked USING") && step.contains("id=?")), "{plan:?}");
 }

@@ -18,10 +18,11 @@ struct Migration {
 }
 
 /// In order, and never changed once released.
-const MIGRATIONS: [Migration; 3] = [
+const MIGRATIONS: [Migration; 4] = [
     Migration { version: 1, name: "0001_first", text: include_str!("migrations/0001_first.sql") },
     Migration { version: 2, name: "0002_language", text: include_str!("migrations/0002_language.sql") },
     Migration { version: 3, name: "0003_worker", text: include_str!("migrations/0003_worker.sql") },
+    Migration { version: 4, name: "0004_lists", text: include_str!("migrations/0004_lists.sql") },
 ];
 
 /// Compared with `oldest_build` in the table `meta`: a migration that older builds can't live with raises both.

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use flagstop_store::conformance::fixtures::*;
-use flagstop_store::port::{Batch, Counters, Group, InstanceFilter, LoadRequest, LookRequest, StoreError, Verdict};
+use flagstop_store::port::{
+    Batch, Counters, Group, InstanceFilter, LetterFilter, LoadRequest, LookRequest, ParkedFilter, StoreError, Verdict,
+};
 use flagstop_store::postgres::PostgresStore;
 use flagstop_store::rows::{MailRow, TimerRow};
 use flagstop_store::{Store, StoreConfig};
@@ -141,7 +143,8 @@ pub async fn counted(
     rows_read(other).await.into_iter().map(|(table, rows)| (table.clone(), rows - before[&table])).collect()
 }
 
-/// The sweep and the list of instances go on where the last page ended: all pages together read each row about once.
+/// The sweep and the lists of people go on where the last page ended: all pages together read each row about once, also with
+/// filters that nearly all rows fit.
 #[tokio::test]
 async fn a_page_is_read_from_its_beginning_not_from_the_tables() {
     let schema = Schema::new("pages").await;
@@ -149,7 +152,8 @@ async fn a_page_is_read_from_its_beginning_not_from_the_tables() {
     for batch in 0..30 {
         let names: Vec<_> = (0..10).map(|n| format!("{batch}.{n}")).collect();
         apply(&filler, names.iter().map(|name| group(name, 0)).collect()).await;
-        apply(&filler, names.iter().map(|name| parking(name, name)).collect()).await;
+        let early = |name: &String| Group { dead: vec![letter(name)], ..parking(name, name) };
+        apply(&filler, names.iter().map(early).collect()).await;
     }
     filler.close().await;
     let mut other = schema.session().await;
@@ -174,11 +178,39 @@ async fn a_page_is_read_from_its_beginning_not_from_the_tables() {
             }
         }
         assert_eq!(listed, 300);
+        for code in [None, Some("FS-TEST".to_owned())] {
+            let (mut after, mut listed) = (None, 0);
+            loop {
+                let filter = LetterFilter { code: code.clone(), after, limit: 10 };
+                let page = store.list_dead_letters(&filter).await.unwrap();
+                listed += page.len();
+                after = page.last().map(|letter| letter.id);
+                if after.is_none() {
+                    break;
+                }
+            }
+            assert_eq!(listed, 300);
+        }
+        for event_type in [None, Some("com.example.early".to_owned())] {
+            let (mut after, mut listed) = (None, 0);
+            loop {
+                let filter = ParkedFilter { event_type: event_type.clone(), after, limit: 10, ids: Vec::new() };
+                let page = store.parked(&filter).await.unwrap();
+                listed += page.len();
+                after = page.last().map(|row| row.parked.id);
+                if after.is_none() {
+                    break;
+                }
+            }
+            assert_eq!(listed, 300);
+        }
     });
     let read = read.await;
-    assert!(read["parked"] <= 300, "{} rows of parked for 300", read["parked"]);
     // A page reads the moment again in which the last one ended, and that one's last row.
-    assert!(read["instances"] <= 300 + 31 * 22, "{} rows of instances for 300", read["instances"]);
+    let list = 300 + 31 * 22;
+    assert!(read["parked"] <= 300 + 2 * list, "{} rows of parked for a sweep and 2 lists of 300", read["parked"]);
+    assert!(read["instances"] <= list, "{} rows of instances for 300", read["instances"]);
+    assert!(read["dead_letters"] <= 2 * list, "{} rows of letters for 2 lists of 300", read["dead_letters"]);
 }
 
 /// The server ends all connections, as at a restart: one call fails as unreachable, the next ones connect anew.

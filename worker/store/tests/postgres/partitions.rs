@@ -197,7 +197,7 @@ async fn an_older_schema_is_brought_up_with_its_rows() {
             .await;
     }
     let store = schema.store();
-    assert_eq!(store.migrate().await.unwrap(), ["0003_worker"]);
+    assert_eq!(store.migrate().await.unwrap(), ["0003_worker", "0004_lists"]);
     assert!(seen(&store, "m0").await && seen(&store, "m39").await);
     assert_eq!(history(&store, "i39").await[0].events, "old");
     apply(&store, vec![hearing("i0", 1, &["new"])]).await;

@@ -22,7 +22,7 @@ async fn racing_migrations_run_each_step_once() {
     let results = tasks.join_all().await;
     let mut done: Vec<_> = results.iter().flat_map(|(done, _)| done.clone()).collect();
     done.sort();
-    assert_eq!(done, ["0001_first", "0002_language", "0003_worker"]);
+    assert_eq!(done, ["0001_first", "0002_language", "0003_worker", "0004_lists"]);
     assert!(results.iter().all(|(_, state)| *state == SchemaState::Current));
     let shards = schema.session().await.ask("select from relay_cursor").await.len();
     assert_eq!(shards, 64);
@@ -43,7 +43,7 @@ async fn d16_the_schema_says_who_may_run_on_it() {
     assert!(matches!(&error, StoreError::Schema(what) if what.contains("flagstop migrate --store")), "{error}");
     assert!(!error.to_string().contains("secret"), "{error}");
 
-    assert_eq!(store.migrate().await.unwrap(), ["0001_first", "0002_language", "0003_worker"]);
+    assert_eq!(store.migrate().await.unwrap(), ["0001_first", "0002_language", "0003_worker", "0004_lists"]);
     assert_eq!(store.schema().await.unwrap(), SchemaState::Current);
     assert!(store.migrate().await.unwrap().is_empty());
 
@@ -61,7 +61,7 @@ async fn migrating_needs_no_right_to_make_schemas_when_the_schema_is_there() {
     let error = store.migrate().await.unwrap_err();
     assert!(matches!(&error, StoreError::Failed(what) if what.contains("grant it")), "{error}");
     schema.session().await.run(&format!("create schema {0} authorization {0}", schema.0)).await;
-    assert_eq!(store.migrate().await.unwrap(), ["0001_first", "0002_language", "0003_worker"]);
+    assert_eq!(store.migrate().await.unwrap(), ["0001_first", "0002_language", "0003_worker", "0004_lists"]);
     assert_eq!(store.schema().await.unwrap(), SchemaState::Current);
     schema.session().await.run(&format!("revoke create on schema {0} from {0}", schema.0)).await;
     assert!(store.migrate().await.unwrap().is_empty(), "to look whether anything is missing is no writing");
