@@ -3,17 +3,20 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test that can't go on should stop where it is")]
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use flagstop_bus::port::Channel;
 use flagstop_engine::api::Phase;
-use flagstop_runtime::Options;
+use flagstop_runtime::{Options, Secrets, Worker};
 use flagstop_schemas::{Hash16, InstanceId};
 use flagstop_store::port::{Batch, DueTimer, Group, ScheduleWrite, Verdict};
 use flagstop_store::rows::{InstanceSummary, ScheduleMemory};
+use flagstop_tests::hand_bus::HandBus;
 use flagstop_tests::onboarding::event;
 use flagstop_tests::scene::{Scene, WAITS, start, started};
-use flagstop_tests::services::eventually;
+use flagstop_tests::services::{eventually, postgres};
+use flagstop_tests::stepped::Stepped;
 use serde_json::json;
 
 /// Its timer is due as soon as somebody looks.
@@ -194,6 +197,34 @@ async fn d12_cron_makes_up_for_what_was_missed_as_its_author_says() {
     assert!(once.iter().any(|it| it.id == InstanceId::of_schedule("t", "once", "cron", first_us)));
     assert!(once.len() <= 1 + passed, "{once:?}");
     assert!(runs(&scene, 2).await.len() <= passed);
+}
+
+/// A busy lane gets to a due time after it was looked for several times: still one run, and not none.
+#[tokio::test(flavor = "multi_thread")]
+async fn d12_a_due_time_that_is_seen_several_times_before_its_turn_starts_one_run() {
+    let scene = Scene::new(&[&timed("hourly", "{ every: { hours: 1 } }", "once"), WAITS]).await;
+    let now_us = scene.store.census().await.unwrap().now_us;
+    let id = Hash16::of("flagstop/schedule", &["t", "hourly", "every"].map(str::as_bytes));
+    let memory = ScheduleMemory { definition: 1, due_us: Some(now_us + 1_000_000), ..ScheduleMemory::default() };
+    let left = ScheduleWrite { id, was: None, becomes: 1, memory: Some(memory) };
+    let groups = vec![Group { schedules: vec![left], ..Group::default() }];
+    assert_eq!(scene.store.commit(&Batch { worker: None, groups }).await.unwrap(), [Verdict::Applied]);
+
+    let stepped = Stepped::new(flagstop_store::open(&postgres(), &scene.config).await.unwrap());
+    let bus = Arc::new(HandBus::default());
+    let options = Options { timer_poll_ms: 10, lanes: 1, ..Options::default() };
+    let _worker = Worker::start(stepped.clone(), bus.clone(), options, Secrets::none()).await.unwrap();
+    bus.deliver_event(&start("first", 1));
+    scene.becomes(started("first", "waits"), Phase::Waiting).await;
+    stepped.hold();
+    bus.deliver_event(&start("busy", 2));
+    let all: Vec<i16> = (0..64).collect();
+    eventually("it is due", async || !scene.store.due_schedules(&all, 1).await.unwrap().is_empty()).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    stepped.release();
+    scene.becomes(started("busy", "waits"), Phase::Waiting).await;
+    eventually("the schedule moved on", async || scene.store.due_schedules(&all, 1).await.unwrap().is_empty()).await;
+    assert_eq!(runs(&scene, 0).await.len(), 1);
 }
 
 /// A set that other events end, across workers of which one is killed in between, each message twice: one instance per key,

@@ -174,6 +174,11 @@ impl Work {
         self.revision == 0 && self.transitions == 0
     }
 
+    /// It is not in the store yet: this batch begins it.
+    pub(crate) fn begins_here(&self) -> bool {
+        self.revision == 0
+    }
+
     pub(crate) fn definition(&self) -> flagstop_store::rows::DefinitionNumber {
         self.deployed.number
     }

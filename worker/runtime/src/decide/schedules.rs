@@ -147,6 +147,12 @@ fn start(feed: &Feed, event: &Event, input: &Value) -> NewMail {
 impl Decider<'_> {
     /// Starts the run of a due time and moves the schedule on; a run that is there already only moves it on.
     pub(super) fn due_schedule(&mut self, index: usize, instance: InstanceId, due: &DueSchedule) {
+        // Seen twice before it was committed. The first of them starts the run and moves the schedule with it; were the second
+        // to move it by itself, the run could lose against that and never come.
+        if self.works.get(&instance).is_some_and(Work::begins_here) {
+            self.decision.done.push(index);
+            return;
+        }
         let DueSchedule { row, deployed, timed, due_us } = due;
         let rule = &deployed.plan.schedule().timed()[*timed];
         let firing = rule.fired(*due_us, self.ground.env.now_us);
