@@ -120,7 +120,14 @@ fn the_asyncapi_document_shows_what_is_deployed_and_how_it_is_configured() {
     assert_eq!(json["servers"]["rabbitmq"]["host"], "mq.example.com:5673");
     let exchange = &json["channels"]["rabbitmq.status"]["bindings"]["amqp"]["exchange"]["name"];
     assert_eq!((exchange, &json["channels"]["kafka.in"]["address"]), (&json!("hr.steps"), &json!("hr.flagstop.in")));
-    assert_eq!(json["operations"]["hr.onboarding.1.0.0.starts-on.kafka"]["action"], "receive");
+    let hears = "hr.onboarding.1.0.0.starts-on.kafka";
+    assert_eq!(json["operations"][hears]["action"], "receive");
+    // What is disabled takes nothing new.
+    let change = |verb: &str| folder.flagstop(&["definitions", verb, "hr/onboarding", "--store", &store]).exits(0);
+    change("disable");
+    let without: Value = serde_json::from_str(&folder.flagstop(&arguments).exits(0).stdout).unwrap();
+    assert_eq!(without["operations"][hears], Value::Null);
+    change("enable");
     // Only what leaves is described, and commands where they are taken.
     let narrow = folder.write(
         "narrow.toml",

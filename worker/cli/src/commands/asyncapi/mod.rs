@@ -21,8 +21,8 @@ use broker::Broker;
 use document::Document;
 
 /// Writes an AsyncAPI 3 document to standard output: status events, commands and their answers, dead letters, and of each
-/// workflow the events that it hears and emits. The workflows are those of a store, or those in files; without either,
-/// only what all workflows share is described.
+/// workflow the events that it hears and emits. The workflows are those of a store, without disabled versions, or those in
+/// files; without either, only what all workflows share is described.
 #[derive(Debug, Args)]
 pub struct AsyncApi {
     #[command(flatten)]
@@ -82,7 +82,7 @@ async fn of_store(config: &Config) -> Result<Vec<Plan>, Failure> {
     let store = node::open_current_store(config).await?;
     let (_, rows) = store.definitions(0).await?;
     store.close().await;
-    rows.iter().map(compiled).collect()
+    rows.iter().filter(|row| row.enabled).map(compiled).collect()
 }
 
 fn compiled(row: &DefinitionRow) -> Result<Plan, Failure> {
