@@ -114,3 +114,54 @@ fn what_is_saved_takes_the_next_event_and_a_mistake_changes_nothing() {
     folder.write("flows/greeter.yaml", &greeter("fourth"));
     dev.says("reloaded t/greeter 1.0.0+dev.3");
 }
+
+#[test]
+fn a_definition_without_a_file_takes_nothing_new_until_the_file_is_back() {
+    let folder = Folder::new();
+    let other = greeter("x").replace("greeter", "other").replace("t.hello", "t.other");
+    folder.write("flows/greeter.yaml", &greeter("hi"));
+    folder.write("flows/other.yaml", &other);
+    let mut dev = Dev::start(&folder);
+    dev.publish(&folder, "t.other");
+    assert_eq!(dev.until(WAITS)["source"], "/t/other/1.0.0");
+
+    std::fs::remove_file(folder.file("flows/other.yaml")).unwrap();
+    dev.says("disabled t/other 1.0.0: no file holds it any more");
+    let store = format!("sqlite:{}", folder.file("data/store.db"));
+    let enabled = || {
+        let rows = folder.flagstop(&["definitions", "list", "--store", &store, "--output", "json"]).exits(0);
+        let rows = rows.json("definitions-list");
+        rows.as_array().unwrap().iter().find(|row| row["name"] == "other").unwrap()["enabled"].clone()
+    };
+    assert_eq!(enabled(), json!(false));
+    dev.publish(&folder, "t.other");
+    dev.publish(&folder, "t.hello");
+    assert_eq!(dev.until(WAITS)["source"], "/t/greeter/1.0.0", "the other one starts no more");
+    dev.publish(&folder, "t.go");
+    let mut ended: Vec<String> = (0..2).map(|_| dev.until(COMPLETED)["source"].as_str().unwrap().to_owned()).collect();
+    ended.sort();
+    assert_eq!(ended, ["/t/greeter/1.0.0", "/t/other/1.0.0"], "what ran went on");
+
+    folder.write("flows/again.yaml", &other);
+    dev.says("enabled t/other 1.0.0: a file holds it again");
+    dev.publish(&folder, "t.other");
+    assert_eq!(dev.until(WAITS)["source"], "/t/other/1.0.0");
+
+    // What comes and goes while nobody watches counts as well; what an operator has disabled stays so.
+    std::fs::remove_file(folder.file("flows/again.yaml")).unwrap();
+    dev.says("disabled t/other 1.0.0");
+    drop(dev);
+    folder.write("flows/other.yaml", &other);
+    let dev = Dev::start(&folder);
+    assert_eq!(enabled(), json!(true));
+    drop(dev);
+    std::fs::remove_file(folder.file("flows/other.yaml")).unwrap();
+    drop(Dev::start(&folder));
+    assert_eq!(enabled(), json!(false));
+    folder.write("flows/other.yaml", &other);
+    drop(Dev::start(&folder));
+    assert_eq!(enabled(), json!(true));
+    folder.flagstop(&["definitions", "disable", "t/other", "--store", &store]).exits(0);
+    drop(Dev::start(&folder));
+    assert_eq!(enabled(), json!(false));
+}

@@ -1,5 +1,6 @@
 //! `flagstop dev`: everything in one process, or its demonstration.
 
+mod presence;
 mod reload;
 mod revise;
 mod serve;
@@ -22,7 +23,7 @@ const DATA_FOLDER: &str = ".flagstop";
 
 /// Runs the workflows of a folder with a database (SQLite), a bus and a worker in this one process, and prints every
 /// event that leaves. A folder with a `demo.yaml` plays it and ends; with `--no-demo` it serves until Ctrl-C. What is saved
-/// meanwhile is deployed at once; a changed definition needs no new version here.
+/// meanwhile is deployed at once; a changed definition needs no new version here, and one whose file is deleted is disabled.
 #[derive(Debug, Args)]
 pub struct Dev {
     /// The folder with the definitions (*.yaml, *.yml, *.json)

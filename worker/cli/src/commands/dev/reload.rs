@@ -1,4 +1,5 @@
-//! Deploys again what is saved while `dev` serves. A file with a mistake shows it, and what was deployed before stays.
+//! Deploys again what is saved while `dev` serves. A file with a mistake shows it, and what was deployed before stays; what no
+//! file holds any more is disabled.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -6,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use flagstop_store::port::Store;
 
+use super::presence::{Change, Presence};
 use super::revise;
 use crate::config::Config;
 use crate::definitions;
@@ -38,7 +40,7 @@ pub struct Folder<'a> {
 
 impl Folder<'_> {
     /// Watches until it is dropped. `seen`: the files as they were when they were deployed.
-    pub async fn watch(&self, mut seen: Shape) {
+    pub async fn watch(&self, mut seen: Shape, mut presence: Presence) {
         let mut last = seen.clone();
         loop {
             tokio::time::sleep(LOOK).await;
@@ -50,7 +52,7 @@ impl Folder<'_> {
                 last = now;
             } else {
                 seen = now;
-                if let Err(failure) = self.reload().await {
+                if let Err(failure) = self.reload(&mut presence).await {
                     failure.print();
                     eprintln!("{}", kept());
                 }
@@ -82,9 +84,10 @@ impl Folder<'_> {
         }
     }
 
-    async fn reload(&self) -> Result<(), Failure> {
+    async fn reload(&self, presence: &mut Presence) -> Result<(), Failure> {
         let files = definitions::in_folder(self.dir)?;
         let checked = definitions::check_whole(&files, self.config, None).await?;
+        let here = presence.look(&checked);
         let (whole, broken): (Vec<_>, Vec<_>) =
             checked.into_iter().partition(|file| file.plan.is_some() && file.lacks.is_empty());
         definitions::print(&broken);
@@ -97,7 +100,21 @@ impl Folder<'_> {
         if !broken.is_empty() {
             eprintln!("{}", kept());
         }
+        tell(&presence.settle(&self.store, here).await?);
         Ok(())
+    }
+}
+
+/// Says which definitions came and went with their files.
+pub fn tell(change: &Change) {
+    let paint = Paint::stderr();
+    for name in &change.gone {
+        let gone = paint.on(Style::Wait, &format!("disabled {name}"));
+        eprintln!("{gone}: no file holds it any more, so it takes no new events; running instances go on");
+    }
+    for name in &change.back {
+        let back = paint.on(Style::Good, &format!("enabled {name}"));
+        eprintln!("{back}: a file holds it again, so it takes new events");
     }
 }
 

@@ -50,7 +50,7 @@ fn revision(file: &Checked, deployed: &[DefinitionRow]) -> Result<Option<Definit
 }
 
 /// Which revision of a version another one is; 0 is the version itself.
-fn number(version: &str, other: &str) -> Option<u64> {
+pub fn number(version: &str, other: &str) -> Option<u64> {
     if version == other {
         return Some(0);
     }

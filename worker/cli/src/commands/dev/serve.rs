@@ -8,10 +8,11 @@ use flagstop_schemas::Data;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 
-use super::reload::Folder;
+use super::presence::Presence;
+use super::reload::{self, Folder};
 use super::trace::{self, Trace};
 use super::{Dev, Format, revise, welcome};
-use crate::config::{Config, Flags};
+use crate::config::{Config, Flags, shown_url};
 use crate::definitions::{self, Checked};
 use crate::demo::script::Script;
 use crate::events;
@@ -67,6 +68,9 @@ pub async fn serve(plan: &Plan<'_>) -> Result<(), Failure> {
     let checked = checked(&dev.dir, &config).await?;
     store.migrate().await?;
     revise::deploy(&store, &checked).await?;
+    let mut presence = Presence::read(&plan.data, &shown_url(&store_url));
+    let here = presence.look(&checked);
+    reload::tell(&presence.settle(&store, here).await?);
     let bus = node::open_bus(&config).await?;
     bus.prepare(config.bus.declare).await?;
     let listener = listen(dev.http.as_deref()).await?;
@@ -93,7 +97,7 @@ pub async fn serve(plan: &Plan<'_>) -> Result<(), Failure> {
     let why = tokio::select! {
         name = signals.next() => name,
         () = input_closed(), if dev.child => "end of input",
-        () = folder.watch(seen) => "end of watching",
+        () = folder.watch(seen, presence) => "end of watching",
     };
     signals.next_leaves();
     if !dev.child {
