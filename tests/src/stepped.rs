@@ -249,6 +249,10 @@ impl Store for Stepped {
         self.inner.journal(from).await
     }
 
+    async fn journal_end(&self, before: Option<&str>, limit: i64) -> Result<JournalPage, StoreError> {
+        self.inner.journal_end(before, limit).await
+    }
+
     async fn suspect(&self, ids: &[Hash16]) -> Result<Vec<i32>, StoreError> {
         self.inner.suspect(ids).await
     }

@@ -1,6 +1,6 @@
 //! The live log of `dev`: each event that leaves as one readable line.
 
-use flagstop_schemas::{CloudEvent, Data};
+use flagstop_schemas::{Answer, COMMAND_PREFIX, CloudEvent, Data};
 use serde_json::Value;
 
 use crate::term::{Paint, Style, brief, tame};
@@ -30,8 +30,30 @@ pub fn line(event: &CloudEvent, paint: Paint) -> String {
     let time = paint.on(Style::Dim, clock(event));
     match short_type(&event.ty) {
         Some(what) => format!("{time}  {}", status(event, what, paint)),
-        None => format!("{time}  {}", emitted(event, paint)),
+        None => match Answer::routing_key(&event.ty) {
+            Some(what) => format!("{time}  {}", answer(event, what, paint)),
+            None => format!("{time}  {}", emitted(event, paint)),
+        },
     }
+}
+
+/// Which command, of whom, for which instance; and why not.
+fn answer(event: &CloudEvent, what: &str, paint: Paint) -> String {
+    let data = json(&event.data);
+    let field = |name: &str| tame(data.get(name).and_then(Value::as_str).unwrap_or_default());
+    let ty = field("commandType");
+    let verb = ty.strip_prefix(COMMAND_PREFIX).and_then(|rest| rest.strip_suffix(".v1")).unwrap_or(&ty).to_owned();
+    let style = if data.get("code").is_some() { Style::Bad } else { Style::Good };
+    let instance: String = field("instance").chars().take(8).collect();
+    let why = brief(&[field("code"), field("reason")].join(" "), DATA_CHARS_MAX);
+    let row = format!(
+        "{} {verb} {instance}  {} from {}  {}",
+        paint.on(style, &what.replace('.', " ")),
+        field("commandId"),
+        field("commandSource"),
+        paint.on(Style::Dim, &why)
+    );
+    row.trim_end().to_owned()
 }
 
 fn status(event: &CloudEvent, what: &str, paint: Paint) -> String {

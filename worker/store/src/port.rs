@@ -373,7 +373,7 @@ pub struct JournalFrom {
 /// A page of the whole journal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct JournalPage {
-    /// Transitions, in an order that keeps each instance's revisions ascending.
+    /// Transitions and notes, in an order that keeps each instance's revisions ascending.
     pub rows: Vec<JournalRow>,
     /// Where to go on. Also of an empty page: a row that commits late is not skipped.
     pub place: String,
@@ -553,6 +553,11 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// The journal of all shards, for people who follow it. Holds no cursor and moves none.
     async fn journal(&self, from: &JournalFrom) -> Result<JournalPage, StoreError>;
+
+    /// The journal's end: about its newest `limit` rows; behind `before`, the place that the last call gave, those that come
+    /// before these. [`JournalPage::place`] is where [`Store::journal`] begins with this page, and [`JournalPage::full`] says
+    /// that there are rows before it. A `limit` of 0 gives the place behind all that is there.
+    async fn journal_end(&self, before: Option<&str>, limit: i64) -> Result<JournalPage, StoreError>;
 
     /// Marks what is about to be tried by itself because it may have killed a worker (D8): a message, an instance. Durable
     /// before it returns. Gives, in the order of the ids, how often each has been tried now, this time included.

@@ -269,6 +269,14 @@ pub struct JournalRow {
     pub events: Bytes,
 }
 
+impl JournalRow {
+    /// Does it hold events that have left, or will? Dead letters and remarks hold none.
+    #[must_use]
+    pub fn has_events(&self) -> bool {
+        self.revision > 0 || (self.revision == LETTER_ROW && !self.events.is_empty())
+    }
+}
+
 /// A deployed definition (PROTOCOL D6): immutable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DefinitionRow {

@@ -5,10 +5,12 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::publish;
 use crate::support::Folder;
+use crate::{eventually, publish};
 
 const COMPLETED: &str = "io.serverlessworkflow.workflow.completed.v1";
+
+const START: &str = "io.flagstop.command.start.v1";
 
 const TALKER: &str = "document: { dsl: '1.0.3', namespace: t, name: talker, version: '1.0.0' }
 schedule: { on: { one: { with: { type: t.start } } }, read: data }
@@ -61,6 +63,21 @@ fn events_are_listed_in_the_order_of_the_journal_and_followed_as_they_come() {
     assert_eq!(said.next(), Some(json!("eve")));
     tail.kill().unwrap();
     tail.wait().unwrap();
+
+    // Answers to commands leave, too: the one in the journal of what it did, the other by itself.
+    publish(&folder, &served.address, START, "c-1", r#"{"namespace":"t","name":"nobody"}"#);
+    publish(&folder, &served.address, START, "c-2", r#"{"namespace":"t","name":"talker","input":[{"who":"max"}]}"#);
+    served.until(COMPLETED);
+    let list = ["events", "list", "--store", &store, "--type", "command.*", "--output", "json"];
+    let answers = eventually(&folder, &list, "events-list", |rows| rows.as_array().unwrap().len() == 2);
+    let answer = |id: &str| answers.as_array().unwrap().iter().find(|it| it["causationid"] == id).unwrap().clone();
+    assert_eq!(answer("c-1")["type"], "io.flagstop.command.rejected.v1");
+    assert_eq!(answer("c-1")["data"]["code"], "FS-DEFINITION-UNKNOWN");
+    assert_eq!(answer("c-2")["type"], "io.flagstop.command.accepted.v1");
+    let table = folder.flagstop(&list[..6]).exits(0).stdout;
+    for line in ["command rejected start", "FS-DEFINITION-UNKNOWN", "command accepted start"] {
+        assert!(table.contains(line), "{table}");
+    }
 
     folder.flagstop(&["events", "list", "--store", &store, "--since", "soon"]).exits(2).says(&["30m, 2h, 7d"]);
     let missing = ["events", "list", "--store", &store, "--instance", "ffffffff-0000-0000-0000-000000000000"];

@@ -108,6 +108,7 @@ macro_rules! conformance {
                 dead_letters_are_found_by_code_in_pages,
                 unheard_events_are_listed_newest_first,
                 the_journal_is_followed_without_a_gap,
+                the_journal_is_found_again_from_its_end,
                 definitions_are_disabled_and_enabled_again,
                 everything_is_counted,
             }

@@ -5,7 +5,7 @@ use super::fixtures::*;
 use crate::port::{
     Census, Enabled, Group, InstanceFilter, JournalFrom, JournalPage, LetterFilter, ParkedFilter, Redrive, Verdict,
 };
-use crate::rows::{DefinitionRow, JournalRow, LETTER_ROW, NewParked, REDRIVE_ROW};
+use crate::rows::{DefinitionRow, JournalRow, LETTER_ROW, NewParked, Note, REDRIVE_ROW};
 
 async fn found(store: &Shared, filter: InstanceFilter) -> Vec<String> {
     let rows = store.list_instances(&filter).await.expect("the store lists instances");
@@ -160,21 +160,54 @@ pub async fn unheard_events_are_listed_newest_first(store: Shared) {
     assert_eq!(list(ParkedFilter::default()).await.len(), 4);
 }
 
-/// Every transition once, each instance's in order, whatever the pages' size; what comes later is found from the last place.
-pub async fn the_journal_is_followed_without_a_gap(store: Shared) {
-    async fn follow(store: &Shared, place: &mut Option<String>, since_us: Option<i64>) -> Vec<JournalRow> {
-        let mut all = Vec::new();
-        loop {
-            let from = JournalFrom { place: place.clone(), since_us, limit: 10 };
-            let JournalPage { rows, place: next, full } =
-                store.journal(&from).await.expect("the store gives the journal");
-            all.extend(rows);
-            *place = Some(next);
-            if !full {
-                return all;
-            }
+/// Reads the journal from a place to its end.
+async fn follow(store: &Shared, place: &mut Option<String>, since_us: Option<i64>) -> Vec<JournalRow> {
+    let mut all = Vec::new();
+    loop {
+        let from = JournalFrom { place: place.clone(), since_us, limit: 10 };
+        let JournalPage { rows, place: next, full } = store.journal(&from).await.expect("the store gives the journal");
+        all.extend(rows);
+        *place = Some(next);
+        if !full {
+            return all;
         }
     }
+}
+
+/// Page by page back to the beginning; from each page's place on there is all that comes from there, answers to commands, too.
+pub async fn the_journal_is_found_again_from_its_end(store: Shared) {
+    let end = async |before: Option<&str>, limit: i64| {
+        store.journal_end(before, limit).await.expect("the store gives the journal's end")
+    };
+    let empty = end(None, 10).await;
+    assert_eq!((&empty.rows, empty.full), (&vec![], false));
+    let note = |n: i32| Note { id: hash(&format!("note {n}")), events: format!("note {n}").into() };
+    for n in 0..60 {
+        let noted = Group { notes: vec![note(n)], dead: vec![letter(&n.to_string())], ..Group::default() };
+        apply(&store, vec![group("a", n), group(&format!("b{n}"), 0), noted]).await;
+    }
+    let all = follow(&store, &mut None, None).await;
+    assert_eq!(all.len(), 180, "letters have no events");
+    assert_eq!(follow(&store, &mut Some(empty.place), None).await, all);
+    let (mut place, mut found, mut pages) = (None, Vec::new(), 0);
+    loop {
+        let page = end(place.as_deref(), 10).await;
+        found.splice(0..0, page.rows);
+        assert_eq!(follow(&store, &mut Some(page.place.clone()), None).await, found);
+        (place, pages) = (Some(page.place), pages + 1);
+        if !page.full {
+            break;
+        }
+    }
+    assert!(found == all && pages > 2, "{} of {} in {pages} pages", found.len(), all.len());
+    let mut behind = Some(end(None, 0).await.place);
+    assert!(follow(&store, &mut behind, None).await.is_empty());
+    apply(&store, vec![group("a", 60)]).await;
+    assert_eq!(follow(&store, &mut behind, None).await.len(), 1);
+}
+
+/// Every transition once, each instance's in order, whatever the pages' size; what comes later is found from the last place.
+pub async fn the_journal_is_followed_without_a_gap(store: Shared) {
     for revision in 0..4 {
         apply(&store, (0..30).map(|n| group(&format!("i{n}"), revision)).collect()).await;
         apply(&store, vec![Group { dead: vec![letter(&revision.to_string())], ..Group::default() }]).await;

@@ -3,13 +3,15 @@
 //! A place in the whole journal is like a relay's cursor: which transactions were read, and which were still open, so that one
 //! that commits late is not skipped (PROTOCOL D14).
 
+use std::collections::HashMap;
+
 use sqlx::Row as _;
 use uuid::Uuid;
 
 use super::relay::{Place, Snapshot, journal_row, list, number};
 use super::{PostgresStore, retire};
 use crate::port::{Census, JournalFrom, JournalPage, Redrive};
-use crate::rows::SHARDS;
+use crate::rows::{JournalRow, SHARDS};
 
 // Shard by shard, as the index has it; what one transaction wrote is never parted.
 const FOLLOW: &str = "
@@ -25,6 +27,15 @@ from (select 1) one left join (
     (select false, xid, seq, instance, revision, definition, at_us, events from journal
      where shard = s.shard and xid >= $3::text::xid8 and day >= $5::int4
      order by xid fetch first ($4::int8) rows with ties)) r) j on true";
+
+// The same from the end.
+const END: &str = "
+select pg_current_snapshot()::text, j.shard, j.xid::text, j.instance, j.revision, j.definition, j.at_us, j.events, j.seq
+from (select 1) one left join (
+  select s.shard, r.* from generate_series(0, $1::int4 - 1) s(shard) cross join lateral (
+    select xid, seq, instance, revision, definition, at_us, events from journal
+    where shard = s.shard and xid < $2::text::xid8
+    order by xid desc fetch first ($3::int8) rows with ties) r) j on true";
 
 // The inbox forgets the messages, and the relay is told.
 const REDRIVE: &str = "
@@ -64,8 +75,7 @@ const DAY_US: i64 = 86_400_000_000;
 pub(super) async fn journal(store: &PostgresStore, from: &JournalFrom) -> Result<JournalPage, sqlx::Error> {
     let (next, pending) = from.place.as_deref().and_then(|place| place.split_once(':')).unwrap_or(("0", ""));
     let place = Place { next: number(next)?, pending: list(pending)? };
-    // Each shard gives its part; a page of one transaction may be longer.
-    let each = (from.limit / i64::from(SHARDS)).max(16);
+    let each = part(from.limit);
     let statement = sqlx::query(FOLLOW).bind(i32::from(SHARDS)).bind(format!("{{{pending}}}")).bind(next.to_owned());
     // With a day's slack for clocks, as the relay has it.
     let first_day = from.since_us.map_or(0, |since_us| i32::try_from(since_us / DAY_US - 1).unwrap_or(0));
@@ -95,8 +105,46 @@ pub(super) async fn journal(store: &PostgresStore, from: &JournalFrom) -> Result
     found.sort_unstable_by_key(|row| (row.2, row.3));
     let next = place.after(cut, &snapshot);
     let since_us = from.since_us.unwrap_or(i64::MIN);
-    let rows = found.into_iter().map(|row| row.4).filter(|row| row.revision > 0 && row.at_us >= since_us).collect();
+    let rows = found.into_iter().map(|row| row.4).filter(|row| row.has_events() && row.at_us >= since_us).collect();
     Ok(JournalPage { rows, place: next.to_string(), full: cut.is_some() })
+}
+
+/// Each shard gives its part of a page; what one transaction wrote may be longer.
+fn part(limit: i64) -> i64 {
+    (limit / i64::from(SHARDS)).max(16)
+}
+
+pub(super) async fn journal_end(
+    store: &PostgresStore,
+    before: Option<&str>,
+    limit: i64,
+) -> Result<JournalPage, sqlx::Error> {
+    let before = before.map_or(Ok(u64::MAX), |place| number(place.split_once(':').map_or(place, |(next, _)| next)))?;
+    let each = if limit == 0 { 0 } else { part(limit) };
+    let mut snapshot = None;
+    let mut found = Vec::new();
+    let mut shards: HashMap<i32, (i64, u64)> = HashMap::new();
+    let statement = sqlx::query(END).bind(i32::from(SHARDS)).bind(before.to_string()).bind(each);
+    for row in &store.connections.fetch(statement).await? {
+        snapshot = Some(Snapshot::parse(&row.try_get::<String, _>(0)?)?);
+        let Some(shard) = row.try_get::<Option<i32>, _>(1)? else { continue };
+        let xid = number(&row.try_get::<String, _>(2)?)?;
+        found.push((xid, row.try_get::<i64, _>(8)?, journal_row(row, 3)?));
+        let (count, first) = shards.entry(shard).or_insert((0, u64::MAX));
+        (*count, *first) = (*count + 1, xid.min(*first));
+    }
+    let snapshot = snapshot.ok_or(sqlx::Error::RowNotFound)?;
+    if limit == 0 {
+        let place = Place::default().after(None, &snapshot);
+        return Ok(JournalPage { rows: Vec::new(), place: place.to_string(), full: false });
+    }
+    // Where a shard gave all that it was asked for, there may be more before its first transaction: the page begins there.
+    let cut = shards.values().filter(|(count, _)| *count >= each).map(|(_, first)| *first).max();
+    found.retain(|row| row.0 >= cut.unwrap_or(0));
+    found.sort_unstable_by_key(|row| (row.0, row.1));
+    let place = cut.map_or_else(Place::default, |cut| Place::before(cut, &snapshot));
+    let rows = found.into_iter().map(|row| row.2).filter(JournalRow::has_events).collect();
+    Ok(JournalPage { rows, place: place.to_string(), full: cut.is_some() })
 }
 
 pub(super) async fn redrive(store: &PostgresStore, letters: &[Redrive]) -> Result<u64, sqlx::Error> {

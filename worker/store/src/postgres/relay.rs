@@ -57,7 +57,7 @@ values ($1, $2, (extract(epoch from clock_timestamp()) * 1000000)::bigint, $3) o
 const LIST: &str = "select instance, revision, reason from quarantine order by at_us, instance";
 
 /// Transaction ids below `next`, without those that are `pending`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) next: u64,
     pub(super) pending: Vec<u64>,
@@ -146,6 +146,11 @@ impl Place {
         let open = snapshot.open.iter().copied().filter(|xid| *xid <= last);
         let unread = self.pending.iter().copied().filter(|xid| *xid > last);
         Self { next: self.next.max(last + 1), pending: open.chain(unread).collect() }
+    }
+
+    /// The place before the transaction `first`: what was open below it is still to come.
+    pub(super) fn before(first: u64, snapshot: &Snapshot) -> Self {
+        Self { next: first, pending: snapshot.open.iter().copied().filter(|xid| *xid < first).collect() }
     }
 }
 

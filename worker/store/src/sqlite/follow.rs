@@ -9,10 +9,13 @@ use super::encode::Rows;
 use super::relay::journal_row;
 use super::{BEGIN, SqliteStore};
 use crate::port::{Census, JournalFrom, JournalPage, Redrive};
-use crate::rows::SHARDS;
+use crate::rows::{JournalRow, SHARDS};
 
 const FOLLOW: &str = "
 SELECT seq, instance, revision, definition, at_us, events FROM journal WHERE seq > $1 ORDER BY seq LIMIT $2";
+
+const END: &str = "
+SELECT seq, instance, revision, definition, at_us, events FROM journal WHERE seq <= $1 ORDER BY seq DESC LIMIT $2";
 
 const REDRIVE: &str = "
 DELETE FROM inbox WHERE key IN (
@@ -36,22 +39,47 @@ UNION ALL SELECT 9, NULL, count(*) FROM workers WHERE until_us > $1
 ORDER BY 1, 2";
 
 pub(super) async fn journal(store: &SqliteStore, from: &JournalFrom) -> Result<JournalPage, sqlx::Error> {
-    let place: i64 = from
-        .place
-        .as_deref()
-        .map_or(Ok(0), str::parse)
-        .map_err(|_| sqlx::Error::Decode("this is not a place in the journal of SQLite".into()))?;
+    let place = place(from.place.as_deref(), 0)?;
     let limit = from.limit.max(1);
     let rows = store.connections.read(Command::fixed(FOLLOW, 1).bind(place).bind(limit)).await?;
     let mut page = JournalPage { place: place.to_string(), full: rows.len() as i64 >= limit, rows: Vec::new() };
     for row in &rows {
         page.place = row.try_get::<i64, _>(0)?.to_string();
         let row = journal_row(row, 1)?;
-        if row.revision > 0 && row.at_us >= from.since_us.unwrap_or(i64::MIN) {
+        if row.has_events() && row.at_us >= from.since_us.unwrap_or(i64::MIN) {
             page.rows.push(row);
         }
     }
     Ok(page)
+}
+
+pub(super) async fn journal_end(
+    store: &SqliteStore,
+    before: Option<&str>,
+    limit: i64,
+) -> Result<JournalPage, sqlx::Error> {
+    let last = place(before, i64::MAX)?;
+    // Of an empty page the newest row alone tells the place.
+    let rows = store.connections.read(Command::fixed(END, 1).bind(last).bind(limit.max(1))).await?;
+    let mut page =
+        JournalPage { place: "0".to_owned(), full: limit > 0 && rows.len() as i64 >= limit, rows: Vec::new() };
+    for row in &rows {
+        let seq: i64 = row.try_get(0)?;
+        if limit == 0 {
+            return Ok(JournalPage { place: seq.to_string(), ..JournalPage::default() });
+        }
+        page.place = (seq - 1).to_string();
+        page.rows.push(journal_row(row, 1)?);
+    }
+    page.rows.retain(JournalRow::has_events);
+    page.rows.reverse();
+    Ok(page)
+}
+
+/// The number of the last row before it.
+fn place(text: Option<&str>, otherwise: i64) -> Result<i64, sqlx::Error> {
+    let wrong = |_| sqlx::Error::Decode("this is not a place in the journal of SQLite".into());
+    text.map_or(Ok(otherwise), str::parse).map_err(wrong)
 }
 
 pub(super) async fn redrive(store: &SqliteStore, letters: &[Redrive]) -> Result<u64, sqlx::Error> {

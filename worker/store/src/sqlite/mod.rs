@@ -295,6 +295,10 @@ impl Store for SqliteStore {
         self.tell(follow::journal(self, from).await)
     }
 
+    async fn journal_end(&self, before: Option<&str>, limit: i64) -> Result<JournalPage, StoreError> {
+        self.tell(follow::journal_end(self, before, limit).await)
+    }
+
     async fn suspect(&self, ids: &[Hash16]) -> Result<Vec<i32>, StoreError> {
         self.tell(suspects::suspect(self, ids).await)
     }

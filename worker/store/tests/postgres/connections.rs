@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use flagstop_store::conformance::fixtures::*;
 use flagstop_store::port::{
-    Batch, Counters, Group, InstanceFilter, LetterFilter, LoadRequest, LookRequest, ParkedFilter, StoreError, Verdict,
+    Batch, Counters, Group, InstanceFilter, JournalFrom, LetterFilter, LoadRequest, LookRequest, ParkedFilter,
+    StoreError, Verdict,
 };
 use flagstop_store::postgres::PostgresStore;
 use flagstop_store::rows::{MailRow, TimerRow};
@@ -211,6 +212,27 @@ async fn a_page_is_read_from_its_beginning_not_from_the_tables() {
     assert!(read["parked"] <= 300 + 2 * list, "{} rows of parked for a sweep and 2 lists of 300", read["parked"]);
     assert!(read["instances"] <= list, "{} rows of instances for 300", read["instances"]);
     assert!(read["dead_letters"] <= 2 * list, "{} rows of letters for 2 lists of 300", read["dead_letters"]);
+}
+
+/// A list of the newest events costs what it shows, however long the journal is; and so does the tail's beginning.
+#[tokio::test]
+async fn the_journals_end_is_read_without_what_is_before_it() {
+    let schema = Schema::new("journal end").await;
+    let filler = schema.migrated().await;
+    for batch in 0..60 {
+        apply(&filler, (0..100).map(|n| group(&format!("{batch}.{n}"), 0)).collect()).await;
+    }
+    filler.close().await;
+    let mut other = schema.session().await;
+    let read = counted(&schema, &mut other, async |store| {
+        let page = store.journal_end(None, 100).await.unwrap();
+        assert!(page.full && page.rows.len() >= 100 && page.rows.len() < 2_000, "{}", page.rows.len());
+        let from = JournalFrom { place: Some(page.place), limit: 6_400, ..JournalFrom::default() };
+        assert_eq!(store.journal(&from).await.unwrap().rows, page.rows);
+        assert!(store.journal_end(None, 0).await.unwrap().rows.is_empty());
+    });
+    let read: i64 = read.await.iter().filter(|(table, _)| table.starts_with("journal")).map(|(_, rows)| rows).sum();
+    assert!(read <= 3_000, "{read} rows of 6000 were read to show some hundreds, and these once more");
 }
 
 /// The server ends all connections, as at a restart: one call fails as unreachable, the next ones connect anew.

@@ -20,13 +20,13 @@ use crate::live;
 use crate::node;
 use crate::signals::Signals;
 use crate::term::{Paint, print_line};
-use crate::time::{now_us, since};
+use crate::time::since;
 
-use follow::Follow;
+use follow::{Back, Follow};
 use pattern::Pattern;
 
-/// Reads the store; needs no bus. Status events and emitted events in the order of the journal, which keeps the order of each
-/// instance.
+/// Reads the store; needs no bus. Status events, emitted events and answers to commands in the order of the journal, which keeps
+/// the order of each instance.
 #[derive(Debug, Args)]
 pub struct Events {
     #[command(flatten)]
@@ -49,10 +49,11 @@ enum Command {
 /// Which events.
 #[derive(Debug, Args)]
 struct Which {
-    /// Only types that fit, separated by commas: `workflow.*`, `task.faulted`, `com.example.*`
+    /// Only types that fit, separated by commas: `workflow.*`, `task.faulted`, `command.rejected`, `com.example.*`
     #[arg(long = "type", value_name = "PATTERN", value_delimiter = ',')]
     types: Vec<Pattern>,
-    /// Only events of this instance: its id, its beginning (of a recent one), or its business key
+    /// Only events of this instance's own journal: its id, its beginning (of a recent one), or its business key. An answer to a
+    /// command is in it when the command changed the instance while it ran
     #[arg(long, value_name = "ID")]
     instance: Option<String>,
     /// Only events that were committed since: a time (2026-11-21T10:00:00Z) or how long ago (30m, 2h, 7d)
@@ -92,12 +93,11 @@ impl Events {
 }
 
 impl Which {
-    async fn follow(&self, store: &Arc<dyn Store>, since_us: Option<i64>) -> Result<Follow, Failure> {
-        let instance = match &self.instance {
-            Some(text) => Some(instances::find_id(store, text).await?),
-            None => None,
-        };
-        Ok(Follow::new(store.clone(), instance, since_us))
+    async fn whose(&self, store: &Arc<dyn Store>) -> Result<Whose, Failure> {
+        match &self.instance {
+            Some(text) => Ok(Some(instances::find_id(store, text).await?)),
+            None => Ok(None),
+        }
     }
 
     fn wants(&self, event: &CloudEvent) -> bool {
@@ -107,14 +107,24 @@ impl Which {
 
 impl List {
     async fn run(&self, store: &Arc<dyn Store>, output: Output) -> Result<String, Failure> {
-        let mut follow = self.which.follow(store, self.which.since).await?;
         let mut newest: VecDeque<CloudEvent> = VecDeque::new();
-        while let Some(page) = follow.next_page().await? {
-            for event in page.into_iter().filter(|event| self.which.wants(event)) {
-                newest.push_back(event);
-                if self.limit > 0 && newest.len() > self.limit {
-                    newest.pop_front();
-                }
+        let mut take = |event: CloudEvent| {
+            newest.extend(Some(event).filter(|event| self.which.wants(event)));
+            if self.limit > 0 && newest.len() > self.limit {
+                newest.pop_front();
+            }
+        };
+        let since_us = self.which.since;
+        if let Some(instance) = self.which.whose(store).await? {
+            // All of one instance is found by itself, however far back it is in the journal.
+            for row in store.history(instance).await?.iter().filter(|row| since_us.is_none_or(|at| row.at_us >= at)) {
+                instances::events(row)?.into_iter().for_each(&mut take);
+            }
+        } else {
+            let back = Back { since_us, enough: (self.limit > 0).then_some(self.limit) };
+            let mut follow = Follow::back(store, None, back, |event| self.which.wants(event)).await?;
+            while let Some(page) = follow.next_page().await? {
+                page.into_iter().for_each(&mut take);
             }
         }
         let paint = Paint::stdout();
@@ -128,8 +138,14 @@ impl List {
 impl Tail {
     async fn run(&self, store: &Arc<dyn Store>, output: Output) -> Result<(), Failure> {
         let mut signals = Signals::catch()?;
-        let begun_us = self.which.since.unwrap_or_else(now_us);
-        let mut follow = self.which.follow(store, Some(begun_us)).await?;
+        let whose = self.which.whose(store).await?;
+        let mut follow = match self.which.since {
+            Some(_) => {
+                let back = Back { since_us: self.which.since, enough: None };
+                Follow::back(store, whose, back, |_| true).await?
+            }
+            None => Follow::now(store, whose).await?,
+        };
         loop {
             let page = tokio::select! {
                 page = follow.wait_page() => page?,

@@ -3,10 +3,13 @@
 use std::convert::Infallible;
 use std::str::FromStr;
 
+use flagstop_schemas::Answer;
+
 use crate::globs;
 use crate::live::short_type;
 
-/// A pattern: `*` is any characters, also dots. Status events may be named in short, `task.faulted`.
+/// A pattern: `*` is any characters, also dots. Status events and answers to commands may be named in short, `task.faulted`,
+/// `command.rejected`.
 #[derive(Debug, Clone)]
 pub struct Pattern(String);
 
@@ -22,7 +25,7 @@ impl Pattern {
     /// Whether a type fits.
     pub fn fits(&self, ty: &str) -> bool {
         let fits = |text: &str| globs::fits(self.0.as_bytes(), text.as_bytes());
-        fits(ty) || short_type(ty).is_some_and(fits)
+        fits(ty) || short_type(ty).or_else(|| Answer::routing_key(ty)).is_some_and(fits)
     }
 }
 
@@ -40,6 +43,10 @@ mod tests {
         for pattern in ["workflow.*", "faulted", "task", ""] {
             assert!(!fits(pattern, faulted), "{pattern}");
         }
+        let rejected = "io.flagstop.command.rejected.v1";
+        assert!(
+            fits("command.*", rejected) && fits("command.rejected", rejected) && !fits("command.accepted", rejected)
+        );
         assert!(fits("com.example.*", "com.example.order.placed"));
         assert!(!fits("com.example.?", "com.example.order"));
     }
