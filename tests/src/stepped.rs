@@ -30,7 +30,6 @@ pub enum Step {
 }
 
 /// Wraps a store. While [`Stepped::hold`] is on, each step waits for a permit of [`Stepped::step`].
-#[derive(Debug)]
 pub struct Stepped {
     inner: Arc<dyn Store>,
     held: Mutex<bool>,
@@ -39,6 +38,16 @@ pub struct Stepped {
     made: AtomicU64,
     changed: Notify,
     lost_answers: AtomicU32,
+    refuses: Mutex<Option<Refuses>>,
+}
+
+/// Which batches are refused, and how.
+type Refuses = Box<dyn Fn(&Batch) -> Option<StoreError> + Send>;
+
+impl std::fmt::Debug for Stepped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stepped").field("inner", &self.inner).finish_non_exhaustive()
+    }
 }
 
 impl Stepped {
@@ -53,6 +62,7 @@ impl Stepped {
             made: AtomicU64::new(0),
             changed: Notify::new(),
             lost_answers: AtomicU32::new(0),
+            refuses: Mutex::default(),
         })
     }
 
@@ -97,6 +107,11 @@ impl Stepped {
         self.lost_answers.store(count, Ordering::SeqCst);
     }
 
+    /// From now on such batches are refused, and leave no trace.
+    pub fn refuse(&self, which: impl Fn(&Batch) -> Option<StoreError> + Send + 'static) {
+        *self.refuses.lock().unwrap() = Some(Box::new(which));
+    }
+
     async fn at<T>(&self, step: Step, call: impl Future<Output = T>) -> T {
         if !*self.held.lock().unwrap() {
             return call.await;
@@ -120,6 +135,9 @@ impl Store for Stepped {
     }
 
     async fn commit(&self, batch: &Batch) -> Result<Vec<Verdict>, StoreError> {
+        if let Some(why) = self.refuses.lock().unwrap().as_ref().and_then(|refuses| refuses(batch)) {
+            return Err(why);
+        }
         let verdicts = self.at(Step::Commit, self.inner.commit(batch)).await?;
         let lose = self.lost_answers.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
         match lose {

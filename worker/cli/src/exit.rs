@@ -118,7 +118,7 @@ impl From<StoreError> for Failure {
                 &text,
                 "raise `document.version`: a deployed version never changes".to_owned(),
             ),
-            StoreError::Failed(_) => Self::coded(Exit::Failed, &text, None),
+            StoreError::Failed(_) | StoreError::Denied(_) => Self::coded(Exit::Failed, &text, None),
         }
     }
 }

@@ -103,7 +103,7 @@ pub(crate) fn deadly_message(delivery: Delivery, kills: i32) -> Item {
          before its end, its memory limit), then redrive it with `flagstop dead-letters redrive`"
     );
     let letter = letter(&delivery, "FS-MESSAGE-KILLS", &reason);
-    let says = Says::Junk(Box::new(Junk { letter, command: None }));
+    let says = Says::Junk(Box::new(Junk { letter, command: None, said: None }));
     Item::Message(Message { delivery, says })
 }
 

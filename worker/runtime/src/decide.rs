@@ -210,7 +210,7 @@ impl Decider<'_> {
 
     /// Nobody can use it: it is reported, and who sent it as a command is told.
     fn junk(&mut self, index: usize, junk: &Junk) {
-        let Junk { letter, command } = junk;
+        let Junk { letter, command, .. } = junk;
         if command.as_ref().is_some_and(|(key, _)| !self.fresh(index, *key, &[])) {
             return;
         }

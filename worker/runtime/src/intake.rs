@@ -58,6 +58,8 @@ pub(crate) struct Junk {
     pub(crate) letter: DeadLetter,
     /// If it was meant as a command: its key, and who is to be told.
     pub(crate) command: Option<(Hash16, Arc<Asked>)>,
+    /// What it said, if it is only the store that refused it: that may pass.
+    pub(crate) said: Option<Says>,
 }
 
 /// What reaches an instance from within the worker.
@@ -112,7 +114,7 @@ impl Says {
 pub(crate) fn read(delivery: &Delivery, options: &Options) -> Says {
     crate::crash::if_it_holds(&delivery.message.body);
     let junk = |code: &str, reason: String| {
-        Says::Junk(Box::new(Junk { letter: letter(delivery, code, &reason), command: None }))
+        Says::Junk(Box::new(Junk { letter: letter(delivery, code, &reason), command: None, said: None }))
     };
     let event = match flagstop_bus::decode(&delivery.message, &options.codec) {
         Ok(event) => event,
@@ -127,13 +129,13 @@ pub(crate) fn read(delivery: &Delivery, options: &Options) -> Says {
         if delivery.commands == Commands::Refuse {
             let (code, why) = FORBIDDEN;
             let letter = letter(delivery, code, why);
-            return Says::Junk(Box::new(Junk { letter, command: Some((key, asked)) }));
+            return Says::Junk(Box::new(Junk { letter, command: Some((key, asked)), said: None }));
         }
         return match commands::read(event, &options.codec, &options.engine) {
             Ok(command) => Says::Command { key, asked, command },
             Err((code, why)) => {
                 let command = Some((key, asked));
-                Says::Junk(Box::new(Junk { letter: letter(delivery, code, &why), command }))
+                Says::Junk(Box::new(Junk { letter: letter(delivery, code, &why), command, said: None }))
             }
         };
     }
@@ -154,7 +156,7 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) bus: Arc<dyn flagstop_bus::port::Bus>,
     pub(crate) options: Options,
-    pub(crate) secrets: crate::Secrets,
+    pub(crate) secrets: crate::secrets::LiveSecrets,
     pub(crate) catalogues: crate::catalogue::Catalogues,
     pub(crate) counters: crate::counters::Counters,
     /// Which status events leave.
@@ -166,12 +168,16 @@ pub(crate) struct Shared {
     pub(crate) behind: std::sync::atomic::AtomicBool,
     /// When the oldest event was committed that this worker is publishing; 0: nothing waits.
     pub(crate) oldest_unpublished_us: std::sync::atomic::AtomicI64,
+    /// Something was deployed.
+    pub(crate) deployment: tokio::sync::Notify,
     /// The catalogue's version in the store, as of the last sign of life.
     pub(crate) deployed: std::sync::atomic::AtomicI64,
     /// How far the database's clock is ahead of this machine's, in microseconds.
     pub(crate) clock_ahead_us: std::sync::atomic::AtomicI64,
     /// What is known of workers that died.
     pub(crate) blame: crate::blame::Blame,
+    /// Why the last commit failed, while none has succeeded since.
+    pub(crate) commit_fault: std::sync::Mutex<Option<String>>,
     /// The lanes' entrances.
     pub(crate) pokes: crate::pokes::Pokes,
     /// What instances refused a moment ago.
@@ -181,6 +187,11 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// Notes how a commit went; a worker whose commits fail is not ready.
+    pub(crate) fn note_commit(&self, fault: Option<String>) {
+        *self.commit_fault.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = fault;
+    }
+
     /// About what the database's clock says now. For lags and logs only: decisions take the time that was loaded.
     pub(crate) fn about_now_us(&self) -> i64 {
         local_us() + self.clock_ahead_us.load(std::sync::atomic::Ordering::Relaxed)

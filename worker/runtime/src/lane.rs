@@ -225,10 +225,11 @@ impl Lane {
         let fresh = items.len();
         let (works, runs) = unpack(back, &mut items, &mut routes);
         let now_us = loaded.now_us;
+        let secrets = self.shared.secrets.current();
         let env = Env {
             now_us: loaded.now_us,
             seed: rand::rng().random(),
-            secrets: &self.shared.secrets.by_name,
+            secrets: &secrets.by_name,
             limits: &self.shared.options.engine,
             ticks_us,
             status_changes: self.shared.published.changes(),
@@ -320,12 +321,16 @@ impl Lane {
         let mut pause = STORE_RETRY.0;
         let why = loop {
             match self.shared.store.commit(batch).await {
-                Ok(verdicts) => return (verdicts, doubtful),
+                Ok(verdicts) => {
+                    self.shared.note_commit(None);
+                    return (verdicts, doubtful);
+                }
                 Err(StoreError::Failed(why)) if refusals == REFUSALS_MAX => break why,
                 Err(why) => {
                     refusals += u32::from(matches!(why, StoreError::Failed(_)));
                     doubtful = true;
                     tracing::warn!("the store's commit failed, tried again in {pause:?}: {why}");
+                    self.shared.note_commit(Some(why.to_string()));
                 }
             }
             pause = rest(pause).await;

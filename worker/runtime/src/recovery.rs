@@ -44,7 +44,9 @@ pub(crate) async fn beat(shared: &Shared) -> Result<(), StoreError> {
     let lease_us = i64::try_from(shared.options.lease_ms).unwrap_or(i64::MAX / 1_000) * 1_000;
     let beat = shared.store.beat(shared.worker, lease_us).await?;
     shared.clock_ahead_us.store(beat.now_us - local_us(), Ordering::Relaxed);
-    shared.deployed.store(beat.catalogue, Ordering::Relaxed);
+    if shared.deployed.swap(beat.catalogue, Ordering::Relaxed) != beat.catalogue {
+        shared.deployment.notify_one();
+    }
     shared.blame.noticed(beat.died_us);
     shared.shards.send_if_modified(|held| {
         let changed = *held != beat.shards;
@@ -88,7 +90,8 @@ impl Recovery {
         let sweep_every = Duration::from_millis(self.shared.options.sweep_ms);
         let mut swept = Instant::now();
         let mut swept_to = None;
-        while sleep(pause, &stop).await {
+        while self.rest(pause, &stop).await {
+            self.shared.secrets.refresh();
             if let Err(why) = self.rescue().await {
                 tracing::warn!("what others left behind can't be read, tried again: {why}");
             }
@@ -102,9 +105,29 @@ impl Recovery {
         }
     }
 
+    /// Sleeps, and compiles meanwhile what is deployed; `false`: told to stop.
+    async fn rest(&self, pause: Duration, stop: &CancellationToken) -> bool {
+        let mut over = std::pin::pin!(sleep(pause, stop));
+        loop {
+            tokio::select! {
+                goes_on = &mut over => return goes_on,
+                () = self.shared.deployment.notified() => {
+                    if let Err(why) = self.refresh().await {
+                        tracing::warn!("what was deployed can't be read, tried again: {why}");
+                    }
+                }
+            }
+        }
+    }
+
+    async fn refresh(&self) -> Result<(), StoreError> {
+        let Shared { store, options, catalogues, deployed, .. } = &*self.shared;
+        catalogues.refresh(&**store, deployed.load(Ordering::Relaxed), &options.engine).await
+    }
+
     async fn rescue(&self) -> Result<(), StoreError> {
-        let Shared { store, options, shards, catalogues, deployed, .. } = &*self.shared;
-        catalogues.refresh(&**store, deployed.load(Ordering::Relaxed), &options.engine).await?;
+        self.refresh().await?;
+        let Shared { store, options, shards, .. } = &*self.shared;
         self.adopt().await?;
         let shards = shards.borrow().clone();
         let stale_us = i64::try_from(options.mail_stale_ms).unwrap_or(i64::MAX / 1_000) * 1_000;
@@ -187,10 +210,11 @@ impl Recovery {
         let loaded = self.shared.store.load(&LoadRequest { instances, ..LoadRequest::default() }).await?;
         let rows: HashMap<InstanceId, InstanceRow> = loaded.instances.into_iter().map(|row| (row.id, row)).collect();
         let catalogue = self.shared.catalogues.current();
+        let secrets = self.shared.secrets.current();
         let env = Env {
             now_us: loaded.now_us,
             seed: 0,
-            secrets: &self.shared.secrets.by_name,
+            secrets: &secrets.by_name,
             limits: &self.shared.options.engine,
             ticks_us,
             status_changes: self.shared.published.changes(),

@@ -1,7 +1,9 @@
 //! The secrets that definitions may name in `use.secrets`.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::SystemTime;
 
 use flagstop_engine::api::Value;
 use flagstop_engine::value;
@@ -10,7 +12,12 @@ use flagstop_engine::value;
 #[derive(Clone, Default)]
 pub struct Secrets {
     pub(crate) by_name: BTreeMap<String, Value>,
+    /// Where they were read, and how that looked.
+    from: Option<(PathBuf, Stamp)>,
 }
+
+/// How files look from outside: if any of it changes, so may what is in them.
+type Stamp = Vec<(PathBuf, Option<SystemTime>, u64)>;
 
 impl std::fmt::Debug for Secrets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -39,6 +46,8 @@ impl Secrets {
     pub fn load(path: &Path) -> Result<Self, String> {
         let shown = path.display();
         let failed = |e: std::io::Error| format!("secrets {shown}: {e}");
+        // Looked at first: what changes meanwhile is read again.
+        let from = Some((path.to_owned(), stamp(path)));
         if !path.is_dir() {
             let text = std::fs::read(path).map_err(failed)?;
             // The reader's own messages quote the text, which must not be shown.
@@ -49,7 +58,7 @@ impl Secrets {
                 return Err(format!("secrets {shown}: must be an object of names"));
             }
             let named = value::entries(&value).map(|(name, secret)| (name.to_owned(), secret.clone()));
-            return Ok(Self { by_name: named.collect() });
+            return Ok(Self { by_name: named.collect(), from });
         }
         let mut by_name = BTreeMap::new();
         for entry in std::fs::read_dir(path).map_err(failed)? {
@@ -65,6 +74,53 @@ impl Secrets {
                 .unwrap_or_else(|_| value::string(text.trim_end_matches('\n')));
             by_name.insert(name.to_owned(), value);
         }
-        Ok(Self { by_name })
+        Ok(Self { by_name, from })
+    }
+}
+
+fn stamp(path: &Path) -> Stamp {
+    let files = std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+    let look = |file: PathBuf| {
+        let metadata = std::fs::metadata(&file).ok();
+        let changed = metadata.as_ref().and_then(|it| it.modified().ok());
+        (file, changed, metadata.map_or(0, |it| it.len()))
+    };
+    let mut stamp: Stamp = files.chain([path.to_owned()]).map(look).collect();
+    stamp.sort();
+    stamp
+}
+
+/// A worker's secrets, which are read again when their files change (PROTOCOL "Secrets").
+pub(crate) struct LiveSecrets(RwLock<Arc<Secrets>>);
+
+impl LiveSecrets {
+    pub(crate) fn new(secrets: Secrets) -> Self {
+        Self(RwLock::new(Arc::new(secrets)))
+    }
+
+    /// As they are now. A batch keeps to what it began with.
+    pub(crate) fn current(&self) -> Arc<Secrets> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads them again if their files look different. What can't be read leaves the old ones in force.
+    pub(crate) fn refresh(&self) {
+        let current = self.current();
+        let Some((path, known)) = &current.from else { return };
+        let now = stamp(path);
+        if now == *known {
+            return;
+        }
+        let new = match Secrets::load(path) {
+            Ok(new) => {
+                tracing::info!(secrets = new.by_name.len(), "the secrets were read again");
+                new
+            }
+            Err(why) => {
+                tracing::error!("the secrets have changed and can't be read, the old ones stay: {why}");
+                Secrets { from: Some((path.clone(), now)), ..(*current).clone() }
+            }
+        };
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
     }
 }

@@ -43,7 +43,7 @@ pub struct Signs {
     pub done: WorkerCounters,
     /// What its store cost so far.
     pub store: Counters,
-    /// Whether the store answers, and with a schema for this build: why not, if it does not.
+    /// Whether the store answers, with a schema for this build, and takes what is committed: why not, if it does not.
     pub store_fault: Option<String>,
     /// The broker's connections are up.
     pub bus_up: bool,
@@ -118,7 +118,9 @@ impl Vitals {
 
     async fn store_fault(&self) -> Option<String> {
         match tokio::time::timeout(STORE_TIME_MAX, self.shared.store.schema()).await {
-            Ok(Ok(SchemaState::Current)) => None,
+            Ok(Ok(SchemaState::Current)) => {
+                self.shared.commit_fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
+            }
             Ok(Ok(SchemaState::Behind(why))) => Some(format!("the schema is behind this build: {why}")),
             Ok(Ok(SchemaState::Ahead(why))) => Some(format!("the schema is ahead of this build: {why}")),
             Ok(Err(why)) => Some(why.to_string()),

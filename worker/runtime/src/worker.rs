@@ -27,7 +27,7 @@ use crate::refused::Refused;
 use crate::relay::Relay;
 use crate::retention;
 use crate::schedules;
-use crate::secrets::Secrets;
+use crate::secrets::{LiveSecrets, Secrets};
 use crate::shares::Shares;
 use crate::status::Published;
 use crate::timers;
@@ -93,7 +93,8 @@ impl Worker {
         let shared = Arc::new(Shared {
             store,
             bus,
-            secrets,
+            secrets: LiveSecrets::new(secrets),
+            deployment: Notify::new(),
             catalogues: crate::catalogue::Catalogues::default(),
             counters: Counters::default(),
             published: Published::new(&options.status.events).map_err(StartError::Options)?,
@@ -101,6 +102,7 @@ impl Worker {
             journal_grew: Notify::new(),
             pokes: Pokes::new(pokes_in),
             refused: Refused::default(),
+            commit_fault: std::sync::Mutex::default(),
             blame: crate::blame::Blame::default(),
             behind: AtomicBool::new(false),
             oldest_unpublished_us: AtomicI64::new(0),

@@ -27,6 +27,9 @@ pub enum StoreError {
     /// Not reachable, or the connection broke. After [`Store::commit`] the outcome is unknown: do it again (D11).
     #[error("FS-STORE-UNREACHABLE: {0}")]
     Unreachable(String),
+    /// The store's user may not do this. Nothing was done; do it again once it is granted.
+    #[error("FS-STORE-DENIED: {0}")]
+    Denied(String),
     /// The schema is missing, older than this build needs, or no longer allows this build (D16).
     #[error("FS-STORE-SCHEMA: {0}")]
     Schema(String),

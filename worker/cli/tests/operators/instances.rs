@@ -88,3 +88,32 @@ fn instances_are_found_by_what_is_known_of_them() {
     assert_eq!(keys(&["--status", "cancelled"]), ["o-1", "x-1"]);
     served.stop();
 }
+
+#[test]
+fn an_order_that_a_worker_refuses_is_not_called_carried_out() {
+    let folder = Folder::new();
+    let single = ORDER
+        .replace("businessKey: '${ .key }'", "businessKey: '${ .key }', activation: { key: .customer }")
+        .replace("name: order", "name: single")
+        .replace("raise: { error: { type: https://example.com/out-of-stock, status: 409, title: 'Nothing left of 100% wool' } }", "call: http
+      with: { method: get, endpoint: 'http://127.0.0.1:9/' }");
+    assert!(single.contains("127.0.0.1:9"));
+    folder.write("flows/single.yaml", &single);
+    let served = folder.serve(&folder.file("flows"), &[]);
+    let store = format!("sqlite:{}", folder.file("data/store.db"));
+    let count = |status: &str, many: usize| {
+        let list = ["instances", "list", "--store", &store, "--status", status, "--output", "json"];
+        eventually(&folder, &list, "instances-list", |rows| rows.as_array().unwrap().len() == many);
+    };
+    publish(&folder, &served.address, "order.placed", "1", r#"{"key":"o-1","customer":"c","broken":true}"#);
+    count("faulted", 1);
+    publish(&folder, &served.address, "order.placed", "2", r#"{"key":"o-2","customer":"c"}"#);
+    count("waiting", 1);
+    let tell = |arguments: &[&str]| folder.flagstop(&[&["instances"], arguments, &["--store", &store]].concat());
+    tell(&["retry", "o-1"]).exits(1).says(&["error[FS-ORDER-REFUSED]", "it is faulted", "activation key"]);
+    let many = || tell(&["retry", "--status", "faulted"]).exits(0).stdout;
+    assert_eq!(many().trim(), "1 told to retry, 0 carried out so far, 1 refused");
+    tell(&["cancel", "o-2"]).exits(0);
+    assert_eq!(many().trim(), "1 told to retry, 1 carried out so far");
+    served.stop();
+}

@@ -65,7 +65,7 @@ impl Decider<'_> {
             }
             Mail::Event { event } => match self.stored_event(event.get().as_bytes()) {
                 Ok(event) => self.mailed_event(row.instance, &event),
-                Err(why) => tracing::error!(instance = %row.instance, "an event in the mailbox is lost to us: {why}"),
+                Err(why) => self.lost(row, "FS-MAIL-UNREADABLE", &why),
             },
         }
     }

@@ -115,31 +115,29 @@ impl Lane {
         let alone = mine.len() == 1;
         for (item, _) in mine {
             match item {
-                Item::Message(Message { says: Says::Junk(junk), delivery }) => {
-                    let letter = junk.letter;
-                    // A letter that can't be stored goes without what the transport said, and never round again.
-                    tracing::error!(code = letter.code, origin = %delivery.origin, "a dead letter can't be stored: {reason}");
-                    after.acks.push(delivery.token);
+                // Any letter can be stored, so the store is to blame, and the message stays until that is mended.
+                Item::Message(Message { says: Says::Junk(mut junk), delivery }) => {
+                    tracing::error!(code = junk.letter.code, origin = %delivery.origin, "a dead letter can't be stored, tried again: {reason}");
+                    let says = junk.said.take().unwrap_or(Says::Junk(junk));
+                    after.next.push(Item::Message(Message { says, delivery }));
                 }
                 Item::Message(mut message) if alone => {
                     let code = "FS-STORE-REFUSED";
                     let why = format!("what this message leads to can't be stored: {reason}");
-                    let command = match message.says {
-                        Says::Command { key, asked, .. } => Some((key, asked)),
+                    let command = match &message.says {
+                        Says::Command { key, asked, .. } => Some((*key, asked.clone())),
                         _ => None,
                     };
                     let letter = letter(&message.delivery, code, &why);
-                    message.says = Says::Junk(Box::new(Junk { letter, command }));
+                    let said = Some(std::mem::replace(&mut message.says, Says::Status));
+                    message.says = Says::Junk(Box::new(Junk { letter, command, said }));
                     after.next.push(Item::Message(message));
                 }
-                Item::Poke(instance, Poke::Effect { lease, outcome, .. }) if alone => {
+                Item::Poke(instance, Poke::Effect { lease, .. }) if alone => {
                     tracing::error!(%instance, "the result of a side effect can't be stored: {reason}");
                     let reason = "the answer can't be stored; see the worker's log".to_owned();
-                    let unstorable = matches!(outcome, EffectOutcome::NoAnswer { .. });
-                    if !unstorable {
-                        let outcome = EffectOutcome::NoAnswer { reason };
-                        after.next.push(Item::Poke(instance, Poke::Effect { lease, begun: None, task: None, outcome }));
-                    }
+                    let outcome = EffectOutcome::NoAnswer { reason };
+                    after.next.push(Item::Poke(instance, Poke::Effect { lease, begun: None, task: None, outcome }));
                 }
                 Item::Poke(instance, poke) if alone => {
                     tracing::error!(%instance, ?poke, "can't be stored, left as it is: {reason}");

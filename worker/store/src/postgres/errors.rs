@@ -64,13 +64,16 @@ pub(super) fn translate(error: &sqlx::Error, shown: &str) -> StoreError {
         "3D000" => {
             StoreError::Unreachable(format!("{shown}: {said}; make it with `createdb`, or name another in the URL"))
         }
-        "42501" => StoreError::Failed(format!("{shown}: {said}; grant it to the URL's user")),
+        "42501" => StoreError::Denied(format!("{shown}: {said}; grant it to the URL's user")),
         "57014" => StoreError::Unreachable(format!(
             "{shown}: {said}; the database is overloaded, or store.statement_timeout_ms is too short"
         )),
         "55P03" => StoreError::Unreachable(format!("{shown}: {said}; somebody holds a lock: look into pg_locks")),
         "25006" => StoreError::Unreachable(format!("{shown}: {said}; the URL must name the primary, not a standby")),
         "40001" | "40P01" => StoreError::Unreachable(format!("{shown}: {said}; too much contention, try again")),
+        "XX001" | "XX002" => {
+            StoreError::Unreachable(format!("{shown}: {said}; the database is damaged: mend it, or restore a backup"))
+        }
         // Access refused, no resources, shutdown, failed system: it may pass, or a person mends it outside.
         code if ["08", "28", "53", "57", "58"].contains(&code.get(..2).unwrap_or_default()) => {
             StoreError::Unreachable(format!("{shown}: {said}"))

@@ -59,7 +59,7 @@ async fn migrating_needs_no_right_to_make_schemas_when_the_schema_is_there() {
     let url = schema.role("").await;
     let store = PostgresStore::open(&url, &schema.config()).unwrap();
     let error = store.migrate().await.unwrap_err();
-    assert!(matches!(&error, StoreError::Failed(what) if what.contains("grant it")), "{error}");
+    assert!(matches!(&error, StoreError::Denied(what) if what.contains("grant it")), "{error}");
     schema.session().await.run(&format!("create schema {0} authorization {0}", schema.0)).await;
     assert_eq!(store.migrate().await.unwrap(), ["0001_first", "0002_language", "0003_worker", "0004_lists"]);
     assert_eq!(store.schema().await.unwrap(), SchemaState::Current);

@@ -11,7 +11,7 @@ use flagstop_store::rows::InstanceSummary;
 use serde_json::json;
 
 use super::filter::Filter;
-use super::order::{To, fits, verb};
+use super::order::{To, carried_out, fits, verb};
 use super::read::Definitions;
 use crate::args::Output;
 use crate::confirm::Consent;
@@ -70,12 +70,20 @@ async fn many(
     }
     let ids: Vec<InstanceId> = found.iter().map(|summary| summary.id).collect();
     let left = undone(store, &ids, wait).await?;
+    let mut refused = 0;
+    for before in found.iter().filter(|summary| left.binary_search(&summary.id).is_err()) {
+        let now = store.instance(before.id).await?;
+        refused += usize::from(now.is_some_and(|now| !carried_out(before, &now, order)));
+    }
     let told = ids.len();
+    let done = told - left.len() - refused;
     Ok(match output {
-        Output::Table => format!("{told} told to {}, {} carried out so far", verb(order), told - left),
+        Output::Table if refused == 0 => format!("{told} told to {}, {done} carried out so far", verb(order)),
+        Output::Table => format!("{told} told to {}, {done} carried out so far, {refused} refused", verb(order)),
         Output::Json => {
             let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
-            json!({ "order": verb(order), "told": told, "carriedOut": told - left, "instances": ids }).to_string()
+            json!({ "order": verb(order), "told": told, "carriedOut": done, "refused": refused, "instances": ids })
+                .to_string()
         }
     })
 }
@@ -96,8 +104,8 @@ async fn meant(store: &Arc<dyn Store>, filter: InstanceFilter, order: Order) -> 
     }
 }
 
-/// How many still have mail once all are done, or the wait is over.
-async fn undone(store: &Arc<dyn Store>, ids: &[InstanceId], wait: u32) -> Result<usize, Failure> {
+/// Those that still have mail once all are done, or the wait is over; sorted.
+async fn undone(store: &Arc<dyn Store>, ids: &[InstanceId], wait: u32) -> Result<Vec<InstanceId>, Failure> {
     let until = Instant::now() + Duration::from_secs(wait.into());
     loop {
         let mut left = Vec::new();
@@ -108,7 +116,7 @@ async fn undone(store: &Arc<dyn Store>, ids: &[InstanceId], wait: u32) -> Result
         left.sort_unstable();
         left.dedup();
         if left.is_empty() || Instant::now() >= until {
-            return Ok(left.len());
+            return Ok(left);
         }
         tokio::time::sleep(LOOK).await;
     }

@@ -37,8 +37,14 @@ impl To {
         let (id, definition) = (record.summary.id, record.summary.definition);
         flagstop_runtime::tell(&**store, id, definition, order).await?;
         let drained = self.drained(store, id, verb(order)).await?;
+        let before = record.summary;
         let record = read::find(store, &id.to_string()).await?;
         let status = record.status();
+        if drained && !carried_out(&before, &record.summary, order) {
+            let what =
+                format!("a worker took the order to {} instance {id} and refused it: it is {status}", verb(order));
+            return Err(Failure::new(Exit::Failed, "FS-ORDER-REFUSED", what, refused_hint(order)));
+        }
         Ok(match output {
             Output::Table if drained => format!("{id}  {status}"),
             Output::Table => format!("{id}  told to {}", verb(order)),
@@ -122,6 +128,27 @@ pub(super) fn fits(summary: &InstanceSummary, order: Order) -> bool {
         Order::Continue => phase == Phase::Suspended || summary.aside.is_some(),
         Order::Retry => phase == Phase::Faulted,
     })
+}
+
+/// Whether an order that a worker has taken was carried out, as far as the instance shows it.
+pub(super) fn carried_out(before: &InstanceSummary, now: &InstanceSummary, order: Order) -> bool {
+    let is = |phase: Phase| now.status == phase as i16;
+    match order {
+        Order::Cancel => is(Phase::Cancelled),
+        Order::Suspend => is(Phase::Suspended),
+        Order::Continue => !is(Phase::Suspended) && now.aside.is_none(),
+        // Nothing else moves what has faulted.
+        Order::Retry => !is(Phase::Faulted) || now.revision > before.revision,
+    }
+}
+
+fn refused_hint(order: Order) -> &'static str {
+    match order {
+        Order::Retry => {
+            "`instances list` shows whether another instance lives under its activation key; the worker's log says why"
+        }
+        _ => "`instances history` shows what came before it; the worker's log says why",
+    }
 }
 
 /// The order's word.
