@@ -264,7 +264,7 @@ async fn of_many_in_two_workers_each_is_done_once_and_told_without_gaps() {
     for n in 0..COUNT {
         let (trigger, resume) = (start(&format!("s{n}"), n), go(&format!("g{n}"), n));
         for (turn, (_, bus)) in workers.iter().enumerate() {
-            let pair = if (n as usize + turn) % 2 == 0 { [&trigger, &resume] } else { [&resume, &trigger] };
+            let pair = if (n as usize + turn).is_multiple_of(2) { [&trigger, &resume] } else { [&resume, &trigger] };
             positions.push(pair.map(|event| bus.deliver_event(event)));
         }
     }
