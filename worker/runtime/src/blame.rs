@@ -30,6 +30,8 @@ const BROKERS_OWN: &str = "x-";
 pub(crate) struct Blame {
     /// When a dead worker was last missed, on the database's clock; 0: never.
     died_us: AtomicI64,
+    /// Until when one that died may have lived: what is younger was in the hands of none, and after a long outage is no suspect.
+    dead_until_us: AtomicI64,
     /// Every batch holds it together with others; a suspect is tried alone. Nothing of the store is locked meanwhile.
     pub(crate) alone: RwLock<()>,
 }
@@ -43,14 +45,16 @@ pub(crate) enum Suspect {
 }
 
 impl Blame {
-    pub(crate) fn noticed(&self, died_us: i64) {
+    pub(crate) fn noticed(&self, died_us: i64, dead_until_us: i64) {
+        self.dead_until_us.store(dead_until_us, Ordering::Relaxed);
         self.died_us.store(died_us, Ordering::Relaxed);
     }
 
-    /// Since when what is around is suspect; `None`: nobody has died lately.
+    /// Up to which age what is around is suspect; `None`: nobody has died lately.
     fn wary_of(&self, now_us: i64) -> Option<i64> {
         let died_us = self.died_us.load(Ordering::Relaxed);
-        (died_us > 0 && now_us - died_us < WARY_US).then_some(died_us)
+        let dead_until_us = self.dead_until_us.load(Ordering::Relaxed);
+        (died_us > 0 && now_us - died_us < WARY_US).then_some(dead_until_us.min(died_us))
     }
 
     /// May the dead one have had this message in its hands?
@@ -60,11 +64,11 @@ impl Blame {
 
     /// The same for what comes from within.
     pub(crate) fn suspects_poke(&self, poke: &Poke, now_us: i64) -> bool {
-        let Some(died_us) = self.wary_of(now_us) else { return false };
+        let Some(dead_until_us) = self.wary_of(now_us) else { return false };
         match poke {
             Poke::Drain => true,
-            Poke::Timer(timer) => timer.due().due_us <= died_us,
-            Poke::Meeting(meeting) => meeting.parked_us <= died_us,
+            Poke::Timer(timer) => timer.due().due_us <= dead_until_us,
+            Poke::Meeting(meeting) => meeting.parked_us <= dead_until_us,
             Poke::Effect { lease, .. } => lease.epoch > 1,
             // That one is no instance yet that could be set aside, and this one changes nothing.
             Poke::Schedule(_) | Poke::Late(_) => false,
@@ -163,11 +167,11 @@ mod tests {
         };
         let old = timer(1_000);
         assert!(!blame.suspects(&delivery(1, "1", "x"), 2_000) && !blame.suspects_poke(&old, 2_000), "nobody has died");
-        blame.noticed(1_500);
+        blame.noticed(1_700, 1_500);
         assert!(blame.suspects(&delivery(1, "1", "x"), 2_000) && blame.suspects_poke(&old, 2_000));
         assert!(!blame.suspects_poke(&timer(1_600), 2_000), "it came later");
         let fresh = Delivery { redelivered: false, ..delivery(1, "1", "x") };
         assert!(!blame.suspects(&fresh, 2_000));
-        assert!(!blame.suspects(&delivery(1, "1", "x"), 1_500 + WARY_US), "long ago");
+        assert!(!blame.suspects(&delivery(1, "1", "x"), 1_700 + WARY_US), "long ago");
     }
 }

@@ -47,7 +47,7 @@ pub(crate) async fn beat(shared: &Shared) -> Result<(), StoreError> {
     if shared.deployed.swap(beat.catalogue, Ordering::Relaxed) != beat.catalogue {
         shared.deployment.notify_one();
     }
-    shared.blame.noticed(beat.died_us);
+    shared.blame.noticed(beat.died_us, beat.dead_until_us);
     shared.shards.send_if_modified(|held| {
         let changed = *held != beat.shards;
         held.clone_from(&beat.shards);

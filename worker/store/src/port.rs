@@ -239,6 +239,9 @@ pub struct Beat {
     pub workers: i32,
     /// When somebody was last missed who had not left: a worker that died. 0: never.
     pub died_us: i64,
+    /// Until when a worker that died may have lived: the end of the last lease of any of them. What became due after that, none
+    /// of them had in its hands. 0: none died.
+    pub dead_until_us: i64,
 }
 
 /// One shard's page of the journal.

@@ -252,8 +252,9 @@ pub async fn d8_a_worker_that_died_is_missed_and_one_that_left_is_not(store: Sha
     beat(2, LONG_US).await;
     store.leave(worker(2)).await.expect("a worker leaves");
     assert_eq!(beat(1, LONG_US).await.died_us, 0);
-    beat(3, ENDED_US).await;
+    let last = beat(3, ENDED_US).await;
     let missed = beat(1, LONG_US).await;
+    assert_eq!(missed.dead_until_us, last.now_us, "its lease ended there");
     assert!(missed.died_us > 0 && missed.died_us <= missed.now_us);
     assert_eq!(beat(4, LONG_US).await.died_us, missed.died_us, "all hear of it");
 }

@@ -20,10 +20,13 @@ fn beat_commands(worker: WorkerId, lease_us: i64) -> String {
 select pg_advisory_xact_lock(hashtext('flagstop beat'), hashtext(current_schema()));
 
 with clock as materialized (select (extract(epoch from clock_timestamp()) * 1000000)::bigint as now_us)
-, dead as (delete from workers where id <> '{me}' and until_us <= (select now_us from clock) returning id)
+, dead as (delete from workers where id <> '{me}' and until_us <= (select now_us from clock) returning until_us)
 , noted as (
-  insert into meta (name, value) select 'last_death', now_us from clock where exists (select from dead)
-  on conflict (name) do update set value = excluded.value)
+  insert into meta (name, value)
+  select 'last_death', now_us from clock where exists (select from dead)
+  union all
+  select 'dead_until', d.until_us from (select max(until_us) as until_us from dead) d where d.until_us is not null
+  on conflict (name) do update set value = greatest(meta.value, excluded.value))
 insert into workers (id, until_us) select '{me}', now_us + {lease_us} from clock
 on conflict (id) do update set until_us = excluded.until_us;
 
@@ -47,7 +50,8 @@ select (select until_us from workers where id = '{me}') - {lease_us},
        (select count(*)::int4 from workers),
        (select coalesce(array_agg(shard order by shard), '{{}}') from relay_cursor where owner = '{me}'),
        ({MOVED}),
-       coalesce((select value from meta where name = 'last_death'), 0)"
+       coalesce((select value from meta where name = 'last_death'), 0),
+       coalesce((select value from meta where name = 'dead_until'), (select value from meta where name = 'last_death'), 0)"
     )
 }
 
@@ -94,6 +98,7 @@ pub(super) async fn beat(store: &PostgresStore, worker: WorkerId, lease_us: i64)
         workers: row.try_get(2)?,
         shards: row.try_get(3)?,
         died_us: row.try_get(5)?,
+        dead_until_us: row.try_get(6)?,
     })
 }
 

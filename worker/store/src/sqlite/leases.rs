@@ -14,8 +14,12 @@ const ALIVE: &str = "
 INSERT INTO workers (id, until_us) VALUES ($1, $3) ON CONFLICT (id) DO UPDATE SET until_us = excluded.until_us;
 INSERT INTO meta (name, value) SELECT 'last_death', $2 WHERE EXISTS (SELECT 1 FROM workers WHERE until_us <= $2 AND id <> $1)
 ON CONFLICT (name) DO UPDATE SET value = excluded.value;
+INSERT INTO meta (name, value) SELECT 'dead_until', until_us FROM workers WHERE until_us <= $2 AND id <> $1
+ORDER BY until_us DESC LIMIT 1 ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value);
 DELETE FROM workers WHERE until_us <= $2 AND id <> $1;
-SELECT count(*), coalesce((SELECT value FROM meta WHERE name = 'last_death'), 0) FROM workers";
+SELECT count(*), coalesce((SELECT value FROM meta WHERE name = 'last_death'), 0),
+       coalesce((SELECT value FROM meta WHERE name = 'dead_until'), (SELECT value FROM meta WHERE name = 'last_death'), 0)
+FROM workers";
 
 // First gives back what is too much, then takes what is free; of the dead nothing is left in `workers`.
 const SHARE: &str = "
@@ -65,10 +69,11 @@ pub(super) async fn beat(store: &SqliteStore, worker: WorkerId, lease_us: i64) -
     let (mut writing, _) = store.connections.write(Command::fixed(BEGIN, 1)).await?;
     let now_us = store.clock.now_us();
     let until_us = now_us.saturating_add(lease_us);
-    let alive = Command::fixed(ALIVE, 4).bind(worker.0).bind(now_us).bind(until_us);
+    let alive = Command::fixed(ALIVE, 5).bind(worker.0).bind(now_us).bind(until_us);
     let counted = writing.run(alive).await?;
     let counted = counted.first().ok_or(sqlx::Error::RowNotFound)?;
     let (workers, died_us): (u32, i64) = (counted.try_get(0)?, counted.try_get(1)?);
+    let dead_until_us = counted.try_get(2)?;
     let part = u32::from(SHARDS).div_ceil(workers.max(1));
     let rows = writing.finish(Command::fixed(SHARE, 4).bind(worker.0).bind(part)).await?;
     let shards = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
@@ -76,7 +81,7 @@ pub(super) async fn beat(store: &SqliteStore, worker: WorkerId, lease_us: i64) -
         Some(row) => row.try_get(1)?,
         None => super::catalogue::version(store).await?,
     };
-    Ok(Beat { now_us, catalogue, shards, workers: i32::try_from(workers).unwrap_or(i32::MAX), died_us })
+    Ok(Beat { now_us, catalogue, shards, workers: i32::try_from(workers).unwrap_or(i32::MAX), died_us, dead_until_us })
 }
 
 pub(super) async fn leave(store: &SqliteStore, worker: WorkerId) -> Result<(), sqlx::Error> {
