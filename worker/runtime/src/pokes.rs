@@ -2,12 +2,16 @@
 
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
 
 use flagstop_bus::port::Delivery;
 use flagstop_schemas::InstanceId;
 use tokio::sync::mpsc::Sender;
 
 use crate::intake::Poke;
+
+/// Pause before it is asked again whether a lane has room for what may wait.
+const CROWDED: Duration = Duration::from_millis(5);
 
 /// Brings pokes to the lane of their instance, through bounded channels.
 #[derive(Debug)]
@@ -36,6 +40,18 @@ impl Pokes {
     pub(crate) async fn put(&self, instance: InstanceId, poke: Poke) {
         // Closed only when the worker leaves at once; whatever it was, others find it again.
         let _leaving = self.of(instance).send((instance, poke)).await;
+    }
+
+    /// The same for what may wait, however much of it there is: half of the places stay free for what has begun.
+    pub(crate) async fn put_behind(&self, instance: InstanceId, poke: Poke) {
+        loop {
+            let lane = self.of(instance);
+            if lane.is_closed() || lane.capacity() > lane.max_capacity() / 2 {
+                break;
+            }
+            tokio::time::sleep(CROWDED).await;
+        }
+        self.put(instance, poke).await;
     }
 
     /// Puts the poke down if there is a place.

@@ -123,7 +123,7 @@ impl Walk {
             }
             if let Some(in_hand) = underway.take(timer) {
                 self.poked += 1;
-                shared.pokes.put(timer.instance, Poke::Timer(in_hand)).await;
+                shared.pokes.put_behind(timer.instance, Poke::Timer(in_hand)).await;
             }
         }
         Ok(more)
