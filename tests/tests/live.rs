@@ -4,12 +4,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use flagstop_bus::BusConfig;
+use flagstop_bus::port::{Channel, Content, Outgoing};
+use flagstop_engine::api::Phase;
 use flagstop_runtime::{Options, Secrets, Worker};
 use flagstop_tests::hand_bus::HandBus;
 use flagstop_tests::http::Hr;
 use flagstop_tests::onboarding::event;
 use flagstop_tests::scene::{Scene, started};
-use flagstop_tests::services::{eventually, postgres, unique};
+use flagstop_tests::services::{eventually, postgres, unique, url};
 use serde_json::json;
 
 fn says(version: &str) -> String {
@@ -92,4 +95,53 @@ async fn secrets_are_read_again_when_their_files_change_and_stay_when_they_break
         }
     }
     std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// Two builds side by side (PROTOCOL D16): the older one, which can't compile what is deployed now, judges no message by what
+/// it knows, and keeps none from the newer one.
+#[tokio::test(flavor = "multi_thread")]
+async fn d16_a_build_that_is_too_old_for_a_definition_gives_its_messages_to_others() {
+    for bus_url in ["embedded:".to_owned(), url("FLAGSTOP_TEST_RABBITMQ"), url("FLAGSTOP_TEST_KAFKA")] {
+        let mut scene = Scene::new(&[&says("1.0.0")]).await;
+        let config = BusConfig { prefix: format!("{}.", unique("outdated")), ..BusConfig::default() };
+        let bus = flagstop_bus::open(&bus_url, &config).await.unwrap();
+        bus.prepare(true).await.unwrap();
+        let store_config = scene.config.clone();
+        let start = async |options: Options| {
+            let store = flagstop_store::open(&postgres(), &store_config).await.unwrap();
+            Worker::start(store, bus.clone(), options, Secrets::none()).await.unwrap()
+        };
+        let mut older = Options::default();
+        older.engine.definition_bytes_max = 1_000;
+        let older = start(older).await;
+        let publish = async |id: &str, ty: &str| {
+            let message = Outgoing {
+                channel: Channel::In,
+                routing_key: ty.into(),
+                order_key: id.into(),
+                content: Content::Event(Box::new(event(id, ty, &json!({})))),
+            };
+            assert_eq!(bus.publish(&[message]).await, [Ok(())]);
+        };
+        publish("before", "t.say").await;
+        scene.becomes(started("before", "says"), Phase::Completed).await;
+        // Nothing but its length is beyond the older build.
+        scene
+            .deploy(&format!(
+                "# {}\n{}",
+                "x".repeat(2_000),
+                says("2.0.0").replace("says", "more").replace("t.say", "t.more")
+            ))
+            .await;
+        for n in 0..20 {
+            publish(&format!("more-{n}"), "t.more").await;
+        }
+        eventually("the older worker is not ready", async || !older.vitals().read().await.catalogue_whole).await;
+        let _newer = start(Options::default()).await;
+        for n in 0..20 {
+            scene.becomes(started(&format!("more-{n}"), "more"), Phase::Completed).await;
+        }
+        older.drain(std::time::Duration::from_secs(5)).await;
+        bus.close().await;
+    }
 }

@@ -10,6 +10,7 @@ use flagstop_schemas::Hash16;
 use flagstop_store::port::Store;
 use flagstop_store::port::StoreError;
 use flagstop_store::rows::{DefinitionNumber, DefinitionRow};
+use tokio_util::sync::CancellationToken;
 
 /// One definition, ready to run.
 #[derive(Debug)]
@@ -246,6 +247,8 @@ fn both<'a, T>(index: &'a HashMap<Option<String>, Vec<T>>, of_type: &Option<Stri
 #[derive(Debug, Default)]
 pub(crate) struct Catalogues {
     current: RwLock<Arc<Catalogue>>,
+    /// A deployed definition can't be compiled here. That stays so: only another build can.
+    pub(crate) outdated: CancellationToken,
     refreshing: tokio::sync::Mutex<()>,
 }
 
@@ -268,6 +271,9 @@ impl Catalogues {
         let next = tokio::task::spawn_blocking(move || old.extended(version, rows, disabled, &limits))
             .await
             .map_err(|e| StoreError::Failed(format!("compiling the definitions failed: {e}")))?;
+        if !next.whole {
+            self.outdated.cancel();
+        }
         tracing::info!(version, definitions = next.by_number.len(), "catalogue refreshed");
         *self.current.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(next);
         Ok(())

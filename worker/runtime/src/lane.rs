@@ -221,7 +221,7 @@ impl Lane {
     ) -> Aftermath {
         let mut items = self.aheads.let_through(items);
         let back = self.come_back(&items);
-        let (catalogue, mut routes, loaded, released) = self.load(&items, children).await;
+        let (catalogue, mut routes, loaded, released) = self.load(&mut items, children).await;
         let fresh = items.len();
         let (works, runs) = unpack(back, &mut items, &mut routes);
         let now_us = loaded.now_us;
@@ -261,12 +261,16 @@ impl Lane {
     /// Loads what the batch needs, with a catalogue that is as new as the snapshot.
     async fn load(
         &self,
-        items: &[Item],
+        items: &mut Vec<Item>,
         children: &[InstanceId],
     ) -> (Arc<Catalogue>, Vec<Route>, Loaded, Vec<InstanceId>) {
         let mut released = Vec::new();
         loop {
             let catalogue = self.shared.catalogues.current();
+            if !catalogue.whole {
+                // This build can't tell whom they concern. Unacknowledged as they are, the broker gives them to others.
+                items.retain(|item| !matches!(item, Item::Message(_)));
+            }
             let routes: Vec<Route> = items.iter().map(|item| route(&catalogue, item)).collect();
             let mut request = request(items, &routes);
             request.instances.extend(children);

@@ -35,6 +35,7 @@ mod retention;
 mod schedules;
 mod secrets;
 mod shares;
+mod sources;
 mod status;
 mod timers;
 mod vitals;

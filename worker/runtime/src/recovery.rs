@@ -184,7 +184,9 @@ impl Recovery {
     /// have been carried out although its answer was lost (PROTOCOL D11). Their requests are made again from the
     /// snapshots.
     async fn adopt(&self) -> Result<(), StoreError> {
-        let limit = self.effects.free().min(self.shared.options.batch_max * self.shared.options.lanes);
+        // Who can't read all instances leaves the effects of dead workers to those who can.
+        let free = if self.shared.catalogues.current().whole { self.effects.free() } else { 0 };
+        let limit = free.min(self.shared.options.batch_max * self.shared.options.lanes);
         self.shared.store.adopt(self.shared.worker, limit as i64).await?;
         let mut leases = self.shared.store.held(self.shared.worker).await?;
         let held = leases.iter().map(|lease| (lease.instance, lease.slot)).collect();

@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use flagstop_bus::port::{Acker, Bus, BusError, Token};
+use flagstop_bus::port::{Acker, Bus, BusError};
 use flagstop_schemas::Validators;
 use flagstop_store::port::StoreError;
 use flagstop_store::port::{SchemaState, Store};
@@ -21,7 +20,7 @@ use crate::effects::Effects;
 use crate::intake::Shared;
 use crate::lane::Lane;
 use crate::options::Options;
-use crate::pokes::{Pokes, deal};
+use crate::pokes::Pokes;
 use crate::recovery::{self, Recovery};
 use crate::refused::Refused;
 use crate::relay::Relay;
@@ -29,6 +28,7 @@ use crate::retention;
 use crate::schedules;
 use crate::secrets::{LiveSecrets, Secrets};
 use crate::shares::Shares;
+use crate::sources::{self, Ackers};
 use crate::status::Published;
 use crate::timers;
 use crate::vitals::Vitals;
@@ -118,8 +118,8 @@ impl Worker {
         shared.catalogues.refresh(&*shared.store, deployed, &shared.options.engine).await?;
         let mut consumers = vec![shared.bus.consume().await?];
         consumers.extend(shared.bus.consume_commands().await?);
-        let ackers = consumers.iter().map(|consumer| consumer.acker()).collect();
-        let acker: Arc<dyn Acker> = Arc::new(Ackers(ackers));
+        let ackers = Arc::new(Ackers::of(&consumers));
+        let acker: Arc<dyn Acker> = ackers.clone();
         let worker = Self {
             acker: acker.clone(),
             effects: effects.clone(),
@@ -158,22 +158,9 @@ impl Worker {
         let relay = Relay { shared: shared.clone(), validators: Validators::new() };
         worker.relay.spawn(relay.run(worker.relay_stop.clone()));
         let batch_max = shared.options.batch_max;
-        for mut consumer in consumers {
-            let deliveries_in = deliveries_in.clone();
-            worker.loops.spawn(async move {
-                let mut turn = 0;
-                loop {
-                    let batch = consumer.recv(batch_max).await;
-                    if batch.is_empty() {
-                        return;
-                    }
-                    for (hand, lane) in deal(batch, lanes, &mut turn).into_iter().zip(&deliveries_in) {
-                        if !hand.is_empty() && lane.send(hand).await.is_err() {
-                            return;
-                        }
-                    }
-                }
-            });
+        for consumer in consumers {
+            let outdated = shared.catalogues.outdated.clone();
+            worker.loops.spawn(sources::run(consumer, deliveries_in.clone(), batch_max, ackers.clone(), outdated));
         }
         Ok(worker)
     }
@@ -221,30 +208,6 @@ impl Worker {
         }
         if let Err(why) = self.shared.store.leave(self.shared.worker).await {
             tracing::warn!("nothing could be given back; the others take over when the lease ends: {why}");
-        }
-    }
-}
-
-/// The consumers' ackers as one: each ignores tokens that are not its own.
-struct Ackers(Vec<Arc<dyn Acker>>);
-
-#[async_trait]
-impl Acker for Ackers {
-    async fn ack(&self, tokens: &[Token]) {
-        for acker in &self.0 {
-            acker.ack(tokens).await;
-        }
-    }
-
-    async fn stop(&self) {
-        for acker in &self.0 {
-            acker.stop().await;
-        }
-    }
-
-    async fn pause(&self, paused: bool) {
-        for acker in &self.0 {
-            acker.pause(paused).await;
         }
     }
 }
