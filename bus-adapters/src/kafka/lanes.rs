@@ -22,7 +22,7 @@ struct Lane {
     generation: u64,
     /// Delivered and not below the low-water mark, offsets ascending. Compaction and transactions leave gaps.
     window: VecDeque<Slot>,
-    /// How many were delivered since the partition was assigned.
+    /// How many were delivered since the partition was last assigned.
     delivered: usize,
     /// Where a restart would begin, if that has moved since it was last stored.
     to_store: Option<i64>,
@@ -66,6 +66,7 @@ impl Lanes {
         let lane = &mut self.lanes[lane as usize];
         lane.generation = generation;
         lane.window.clear();
+        lane.delivered = 0;
         lane.to_store = None;
         lane.paused = false;
     }
@@ -94,7 +95,8 @@ impl Lanes {
         Some((token, Arc::clone(&lane.place.0)))
     }
 
-    /// May the one who had the partition before have had this one, the last that was delivered, in its hands?
+    /// Is this one, the last that was delivered, among the first of this assignment? Those are what the one who had the
+    /// partition before may have had in its hands.
     pub(super) fn may_be_repeated(&self, token: &Token, window_max: usize) -> bool {
         self.lanes.get(token.lane as usize).is_some_and(|lane| lane.delivered <= window_max)
     }
@@ -206,17 +208,35 @@ mod tests {
         let mut lanes = Lanes::default();
         lanes.assign(place(0));
         lanes.assign(place(1));
-        let old = delivered(&mut lanes, 0, &[5]);
+        let old = delivered(&mut lanes, 0, &[5, 6, 7]);
         lanes.revoke(&place(0));
         assert!(lanes.delivered("in", 0, 6).is_none(), "not ours");
         lanes.assign(place(0));
         let new = delivered(&mut lanes, 0, &[5, 6]);
         assert!(!lanes.is_current(&old[0]) && lanes.is_current(&new[0]));
+        assert!(lanes.may_be_repeated(&new[1], 2), "others may have had it meanwhile, however much we had before");
         lanes.acknowledge(&old);
         assert_eq!(lanes.take_to_store(), []);
         lanes.cut(&new[1]);
         lanes.acknowledge(&new);
         assert_eq!(lanes.take_to_store(), [(place(0), 6)], "what nobody took is not in hand");
+    }
+
+    #[test]
+    fn the_first_of_each_assignment_may_be_repeated() {
+        let mut lanes = Lanes::default();
+        for _ in 0..3 {
+            lanes.assign(place(0));
+            let repeated: Vec<bool> = (0..5)
+                .map(|offset| {
+                    let token = delivered(&mut lanes, 0, &[offset]);
+                    lanes.acknowledge(&token);
+                    lanes.may_be_repeated(&token[0], 3)
+                })
+                .collect();
+            assert_eq!(repeated, [true, true, true, false, false]);
+            lanes.revoke(&place(0));
+        }
     }
 
     #[test]
