@@ -6,7 +6,8 @@ use serde_json::Value;
 const HIDDEN: &str = "…";
 
 /// Parts of names behind which secrets stand.
-const SECRET_WORDS: [&str; 6] = ["password", "secret", "token", "jaas", "key.pem", "credential"];
+const SECRET_WORDS: [&str; 9] =
+    ["password", "passphrase", "secret", "token", "jaas", "key.pem", "ssl_key", "credential", "oauthbearer.config"];
 
 /// A URL that may be shown: without its password, and without the values of parameters that hold one.
 pub fn shown_url(url: &str) -> String {
@@ -68,6 +69,39 @@ mod tests {
             "kafka://h:9092,i:9092/?sasl.username=u&sasl.password=…&linger.ms=5"
         );
         assert_eq!(shown_url("sqlite:a@b.db"), "sqlite:a@b.db");
+    }
+
+    /// All that librdkafka 2.12 marks as sensitive (`_RK_SENSITIVE` in its `rdkafka_conf.c`).
+    #[test]
+    fn what_librdkafka_calls_sensitive_is_hidden_unless_it_is_a_name_a_path_or_public() {
+        let hidden = [
+            "ssl.key.password",
+            "ssl.key.pem",
+            "ssl_key",
+            "ssl.keystore.password",
+            "sasl.password",
+            "sasl.oauthbearer.config",
+            "sasl.oauthbearer.client.secret",
+            "sasl.oauthbearer.client.credentials.client.secret",
+            "sasl.oauthbearer.assertion.private.key.passphrase",
+            "sasl.oauthbearer.assertion.private.key.pem",
+        ];
+        let plain = [
+            "sasl.username",
+            "ssl.key.location",
+            "ssl.ca.pem",
+            "sasl.oauthbearer.assertion.private.key.file",
+            "security.protocol",
+        ];
+        for (names, expected) in [(&hidden[..], HIDDEN), (&plain[..], "v4lue")] {
+            for name in names {
+                assert_eq!(shown(json!({ "consumer": { *name: "v4lue" } }))["consumer"][*name], expected, "{name}");
+                assert_eq!(
+                    shown_url(&format!("kafka://h:9092/?{name}=v4lue&linger.ms=5")),
+                    format!("kafka://h:9092/?{name}={expected}&linger.ms=5")
+                );
+            }
+        }
     }
 
     #[test]
