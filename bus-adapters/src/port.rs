@@ -60,8 +60,10 @@ pub struct Delivery {
     pub message: RawMessage,
     /// Where it came from.
     pub origin: Origin,
-    /// It may have been delivered before. A hint only: on RabbitMQ the broker's, on Kafka it is told of whatever comes within
-    /// a window's length after the partition was assigned.
+    /// It may have been in somebody's hands before. A hint only, and not the whole truth in either direction. RabbitMQ's own
+    /// says so of what went back to the queue, read or not. Kafka keeps no such record: there it is said of the first messages
+    /// after each assignment of a partition, as many as a worker may hold (`bus.prefetch`); a worker that acknowledged more
+    /// than that within the second before it died had its last ones further on.
     pub redelivered: bool,
     /// May it be a command?
     pub commands: Commands,

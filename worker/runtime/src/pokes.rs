@@ -68,14 +68,15 @@ impl Pokes {
     }
 }
 
-/// Deals deliveries out: those with the same key, or without one of the same partition, stay in order on one lane.
+/// Deals deliveries out. Those with the same key always go to the same lane and so stay in order, over all batches. Those
+/// without one keep no order: one batch of them goes to one lane, the next to another.
 pub(crate) fn deal(batch: Vec<Delivery>, lanes: usize, turn: &mut usize) -> Vec<Vec<Delivery>> {
     let mut hands: Vec<Vec<Delivery>> = (0..lanes).map(|_| Vec::new()).collect();
     *turn = turn.wrapping_add(1);
     for delivery in batch {
         let lane = match &delivery.message.key {
             Some(key) => key.iter().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(*byte))),
-            // A queue without keys promises no order; a whole batch on one lane costs the fewest round trips.
+            // Without a key no order is promised, on Kafka either; a whole batch on one lane costs the fewest round trips.
             None => *turn,
         };
         hands[lane % lanes].push(delivery);
