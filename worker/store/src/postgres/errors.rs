@@ -64,6 +64,14 @@ pub(super) fn translate(error: &sqlx::Error, shown: &str) -> StoreError {
         "3D000" => {
             StoreError::Unreachable(format!("{shown}: {said}; make it with `createdb`, or name another in the URL"))
         }
+        "28P01" => StoreError::Unreachable(format!(
+            "{shown}: {said}; correct the password in the URL (special characters percent-encoded), or give the user this \
+             one with `alter role … password`"
+        )),
+        "28000" => StoreError::Unreachable(format!(
+            "{shown}: {said}; correct the user in the URL, make it with `create role … login`, or have pg_hba.conf admit it \
+             from here"
+        )),
         "42501" => StoreError::Denied(format!("{shown}: {said}; grant it to the URL's user")),
         "57014" => StoreError::Unreachable(format!(
             "{shown}: {said}; the database is overloaded, or store.statement_timeout_ms is too short"

@@ -285,6 +285,34 @@ async fn a_server_that_is_not_there_is_named() {
     assert!(!error.to_string().contains("secret"), "{error}");
 }
 
+/// Each part of the URL that can be wrong is named, with the way out.
+#[tokio::test]
+async fn a_wrong_user_database_or_host_says_how_to_mend_it() {
+    let right = url::Url::parse(&url()).unwrap();
+    let wrong = |change: fn(&mut url::Url)| {
+        let mut wrong = right.clone();
+        wrong.set_password(Some("s3cret")).unwrap();
+        change(&mut wrong);
+        String::from(wrong)
+    };
+    for (url, named, mend) in [
+        (wrong(|url| url.set_username("nobody_here").unwrap()), "nobody_here", "create role"),
+        (wrong(|url| url.set_path("no_such_database")), "no_such_database", "createdb"),
+        (wrong(|url| url.set_host(Some("no-such-host.invalid")).unwrap()), "no-such-host.invalid", "reachable?"),
+        (wrong(|url| url.set_port(Some(1)).unwrap()), ":1/", "is Postgres running there"),
+    ] {
+        let store = PostgresStore::open(&url, &StoreConfig::default()).unwrap();
+        let error = store.load(&LoadRequest::default()).await.unwrap_err().to_string();
+        assert!(error.starts_with("FS-STORE-UNREACHABLE: ") && !error.contains("s3cret"), "{error}");
+        assert!(error.contains(named) && error.contains(mend), "{error} names {named} and {mend}");
+    }
+    for (url, part) in [("mysql://h/d", "postgres://"), ("postgres://h:port/d", "port")] {
+        let error =
+            flagstop_store::open(url, &StoreConfig::default()).await.err().expect("no URL of a store").to_string();
+        assert!(error.starts_with("FS-STORE-URL: ") && error.contains(part), "{error}");
+    }
+}
+
 /// A closed store refuses, and hangs nowhere.
 #[tokio::test]
 async fn a_closed_store_refuses_calls() {
