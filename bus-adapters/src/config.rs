@@ -105,9 +105,6 @@ pub(crate) enum Target {
 const SCHEMES: &str = "allowed are amqp://user:password@host:5672/vhost (or amqps://), \
      kafka://host:9092,host:9092/?librdkafka.property=value, embedded: (in memory) and embedded:PATH (a file)";
 
-/// Properties that would break at-least-once delivery or that the URL says otherwise.
-const FORBIDDEN: [&str; 3] = ["bootstrap.servers", "enable.auto.offset.store", "enable.auto.commit"];
-
 // === impl BusConfig ===
 
 impl Default for BusConfig {
@@ -231,19 +228,8 @@ impl Target {
             }
         }
         let properties: BTreeMap<String, String> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
-        allow_properties(&properties)?;
+        crate::kafka::check_properties(&properties)?;
         Ok(Self::Kafka { brokers: brokers.to_owned(), properties })
-    }
-}
-
-/// Refuses properties that the driver must keep as they are.
-pub(crate) fn allow_properties(properties: &BTreeMap<String, String>) -> Result<(), BusError> {
-    match FORBIDDEN.iter().find(|name| properties.contains_key(**name)) {
-        Some(name) => Err(BusError::Url(format!(
-            "the Kafka property `{name}` can't be set: the driver stores and commits offsets itself, after the \
-             database's commit, and takes the brokers from the URL; leave it out"
-        ))),
-        None => Ok(()),
     }
 }
 

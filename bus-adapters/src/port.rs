@@ -147,14 +147,41 @@ pub enum BusError {
     Topology(String),
 }
 
+/// What an operator may want to know of a bus, since it was opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BusCounters {
+    /// Messages whose acknowledgement could not be given, because their connection or partition was lost before. They
+    /// come again.
+    pub acks_lost: u64,
+}
+
+/// What [`Bus::prepare`] has found besides what it refuses.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Prepared {
+    /// What works and may still be a mistake, for the operator; each begins with its code.
+    pub warnings: Vec<String>,
+    /// What of the input the broker keeps by time, whether it was consumed or not, and so could deliver again.
+    pub kept: Vec<Kept>,
+}
+
+/// How long a broker keeps messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// The topic.
+    pub name: String,
+    /// At most this long, in milliseconds; `None`: for ever.
+    pub longest_ms: Option<u64>,
+}
+
 /// A broker, or the embedded one. Cheap to clone behind an `Arc`; all methods may be called from many tasks.
 #[async_trait]
 pub trait Bus: Send + Sync + fmt::Debug {
-    /// Makes what is missing of the topology (when `declare`) and verifies what is there. Idempotent.
+    /// Makes what is missing of the topology (when `declare`) and verifies what is there, its settings included. Never
+    /// changes what is there. Idempotent.
     ///
     /// # Errors
     /// [`BusError::Topology`] says which object differs and how; [`BusError::Unreachable`] after the connect timeout.
-    async fn prepare(&self, declare: bool) -> Result<(), BusError>;
+    async fn prepare(&self, declare: bool) -> Result<Prepared, BusError>;
 
     /// Starts consuming the input. The driver reconnects for ever by itself; while it is away, `recv` waits.
     async fn consume(&self) -> Result<Box<dyn Consumer>, BusError>;
@@ -178,6 +205,11 @@ pub trait Bus: Send + Sync + fmt::Debug {
 
     /// `true` while the connections are up.
     fn healthy(&self) -> bool;
+
+    /// What went wrong so far that mends itself.
+    fn counters(&self) -> BusCounters {
+        BusCounters::default()
+    }
 }
 
 /// The consuming side. One per worker; `recv` is called by one task, `ack` through the handle by any.

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use flagstop_bus::port::{
-    Acker, Bus, BusError, Channel, Commands, Consumer, Content, Delivery, Origin, Outgoing, PublishError, RawMessage,
-    Subscription, Token,
+    Acker, Bus, BusError, Channel, Commands, Consumer, Content, Delivery, Origin, Outgoing, Prepared, PublishError,
+    RawMessage, Subscription, Token,
 };
 use flagstop_schemas::CloudEvent;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -149,8 +149,8 @@ impl Acker for HandAcker {
 
 #[async_trait]
 impl Bus for HandBus {
-    async fn prepare(&self, _declare: bool) -> Result<(), BusError> {
-        Ok(())
+    async fn prepare(&self, _declare: bool) -> Result<Prepared, BusError> {
+        Ok(Prepared::default())
     }
 
     async fn consume(&self) -> Result<Box<dyn Consumer>, BusError> {

@@ -30,7 +30,7 @@ async fn a_workflow_runs_over_encrypted_postgres_and_rabbitmq() {
     let (address, query) = rabbitmq.url.split_once('?').unwrap();
     let authority_only = format!("{address}?{}", query.split('&').next().unwrap());
     for url in [address, &authority_only] {
-        unreachable(url).await;
+        let _why = unreachable(url).await;
     }
 }
 
@@ -38,8 +38,25 @@ async fn a_workflow_runs_over_encrypted_postgres_and_rabbitmq() {
 async fn a_workflow_runs_over_encrypted_postgres_and_kafka_with_scram() {
     let (postgres, kafka) = tokio::join!(Server::start("postgres"), Server::start("kafka"));
     run_over(&postgres.url, &kafka.url).await;
-    unreachable(&kafka.url.replace("sasl.password=", "sasl.password=not-")).await;
-    unreachable(&kafka.url.replace("ssl.ca.location=", "client.id=")).await;
+    for wrong in ["sasl.password=not-", "sasl.username=not-"] {
+        let name = &wrong[..wrong.len() - "not-".len()];
+        let why = unreachable(&kafka.url.replace(name, wrong)).await;
+        assert!(why.contains("refuses the user or the password: correct sasl.username, sasl.password"), "{why}");
+    }
+    let why = unreachable(&kafka.url.replace("ssl.ca.location=", "client.id=")).await;
+    assert!(why.contains("check security.protocol and the certificates (ssl.ca.location"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_password_for_postgres_says_how_to_mend_it() {
+    let postgres = Server::start("postgres").await;
+    let url = postgres.url.replace("postgres://postgres@", "postgres://flagstop:s3cret@");
+    let store = flagstop_store::open(&url, &StoreConfig::default()).await.unwrap();
+    let refused = store.schema().await.expect_err("must be refused").to_string();
+    assert!(refused.starts_with("FS-STORE-UNREACHABLE: ") && !refused.contains("s3cret"), "{refused}");
+    for part in ["password authentication failed", "correct the password in the URL", "alter role"] {
+        assert!(refused.contains(part), "{refused} says {part}");
+    }
 }
 
 /// A private server with certificates of its own; ended and removed when dropped.
@@ -109,11 +126,12 @@ async fn run_over(store_url: &str, bus_url: &str) {
     assert_eq!(worker.wait(), Some(0));
 }
 
-async fn unreachable(bus_url: &str) {
+async fn unreachable(bus_url: &str) -> String {
     let config = BusConfig { connect_timeout_ms: 2_000, ..BusConfig::default() };
     let bus = flagstop_bus::open(bus_url, &config).await.unwrap();
     let refused = bus.prepare(false).await.expect_err("must be refused").to_string();
     assert!(refused.starts_with("FS-BUS-UNREACHABLE"), "{refused}");
     assert!(!refused.contains("guest:guest") && !refused.contains("not-flagstop"), "no password is shown: {refused}");
     bus.close().await;
+    refused
 }

@@ -21,7 +21,7 @@ use self::file::{File, Journal, Way};
 use crate::codec::encode_kafka;
 use crate::config::BusConfig;
 use crate::outgoing::on_the_wire;
-use crate::port::{Bus, BusError, Channel, Consumer, Outgoing, PublishError, RawMessage, Subscription};
+use crate::port::{Bus, BusError, Channel, Consumer, Outgoing, Prepared, PublishError, RawMessage, Subscription};
 
 pub(crate) async fn open(path: Option<&str>, config: &BusConfig) -> Result<Arc<dyn Bus>, BusError> {
     let core = Arc::new(Core::new(config));
@@ -48,8 +48,8 @@ struct Live(Arc<crate::handover::Handover<RawMessage>>);
 
 #[async_trait]
 impl Bus for Embedded {
-    async fn prepare(&self, _declare: bool) -> Result<(), BusError> {
-        Ok(())
+    async fn prepare(&self, _declare: bool) -> Result<Prepared, BusError> {
+        Ok(Prepared::default())
     }
 
     async fn consume(&self) -> Result<Box<dyn Consumer>, BusError> {

@@ -1,6 +1,6 @@
 //! The consuming side for the runtime: a handle to the thread that polls.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -26,6 +26,8 @@ pub(super) struct Shared {
     /// Messages of one partition, delivered and not yet below the low-water mark.
     pub(super) window_max: usize,
     pub(super) revoke_wait: Duration,
+    /// Messages whose acknowledgement could not be given; of all consumers of the bus.
+    acks_lost: Arc<AtomicU64>,
 }
 
 /// What the runtime wants.
@@ -52,7 +54,7 @@ pub(super) fn handle(shared: Arc<Shared>) -> Box<dyn Consumer> {
 // === impl Shared ===
 
 impl Shared {
-    pub(super) fn new(prefetch: u16, revoke_wait: Duration, end: CancellationToken) -> Self {
+    pub(super) fn new(prefetch: u16, revoke_wait: Duration, acks_lost: Arc<AtomicU64>, end: CancellationToken) -> Self {
         let window_max = usize::from(prefetch.max(1));
         Self {
             handover: Handover::new(window_max),
@@ -63,6 +65,7 @@ impl Shared {
             end,
             window_max,
             revoke_wait,
+            acks_lost,
         }
     }
 
@@ -127,7 +130,8 @@ impl Consumer for KafkaConsumer {
 #[async_trait]
 impl Acker for Handle {
     async fn ack(&self, tokens: &[Token]) {
-        self.shared.lanes().acknowledge(tokens);
+        let lost = self.shared.lanes().acknowledge(tokens);
+        self.shared.acks_lost.fetch_add(lost, Ordering::Relaxed);
         self.shared.acknowledged.notify_all();
         self.shared.attend();
     }

@@ -2,6 +2,7 @@
 //! answers is remembered.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -9,24 +10,44 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 /// Do brokers answer?
 #[derive(Debug, Default)]
-pub(super) struct Health(AtomicBool);
+pub(super) struct Health {
+    up: AtomicBool,
+    /// What librdkafka said last of why not.
+    why: Mutex<Option<Why>>,
+}
+
+/// Why a broker can't be used.
+#[derive(Debug, Clone)]
+pub(super) struct Why {
+    pub(super) code: RDKafkaErrorCode,
+    pub(super) said: String,
+}
 
 /// The context of clients that have nothing else to say.
 pub(super) struct Plain(pub(super) std::sync::Arc<Health>);
 
 impl Health {
     pub(super) fn is_up(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.up.load(Ordering::Relaxed)
     }
 
     pub(super) fn set_up(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.up.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn why(&self) -> Option<Why> {
+        self.why.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// librdkafka says so only when it has lost every broker.
     pub(super) fn on_error(&self, error: &KafkaError, reason: &str) {
-        if matches!(error, KafkaError::Global(RDKafkaErrorCode::AllBrokersDown)) {
-            self.0.store(false, Ordering::Relaxed);
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::AllBrokersDown) => self.up.store(false, Ordering::Relaxed),
+            Some(code) => {
+                let why = Why { code, said: reason.to_owned() };
+                *self.why.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+            }
+            None => {}
         }
         tracing::warn!(%error, reason, "Kafka client");
     }

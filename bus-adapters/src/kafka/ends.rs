@@ -10,10 +10,10 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::context::Plain;
 
 /// How long between questions about a topic that is not ready yet, in milliseconds.
-const AGAIN_MS: u64 = 50;
+pub(super) const AGAIN_MS: u64 = 50;
 
 /// What brokers answer while they learn, one after the other, of a new topic or a new leader.
-const PASSING: [RDKafkaErrorCode; 9] = [
+pub(super) const PASSING: [RDKafkaErrorCode; 9] = [
     RDKafkaErrorCode::NotLeaderForPartition,
     RDKafkaErrorCode::LeaderNotAvailable,
     RDKafkaErrorCode::UnknownTopicOrPartition,

@@ -105,12 +105,15 @@ impl Lanes {
         self.lanes.get(token.lane as usize).is_some_and(|lane| lane.generation == token.generation)
     }
 
-    pub(super) fn acknowledge(&mut self, tokens: &[Token]) {
+    /// Answers how many of them are of an earlier assignment: those come again.
+    pub(super) fn acknowledge(&mut self, tokens: &[Token]) -> u64 {
+        let mut stale = 0;
         for token in tokens {
-            let Some(lane) = self.lanes.get_mut(token.lane as usize) else { continue };
-            if lane.generation != token.generation {
+            let lane = self.lanes.get_mut(token.lane as usize).filter(|lane| lane.generation == token.generation);
+            let Some(lane) = lane else {
+                stale += 1;
                 continue;
-            }
+            };
             let offset = token.position.cast_signed();
             if let Ok(found) = lane.window.binary_search_by_key(&offset, |slot| slot.offset) {
                 lane.window[found].done = true;
@@ -119,6 +122,7 @@ impl Lanes {
                 lane.to_store = Some(slot.offset + 1);
             }
         }
+        stale
     }
 
     /// Offsets to be stored, each once.
@@ -215,7 +219,7 @@ mod tests {
         let new = delivered(&mut lanes, 0, &[5, 6]);
         assert!(!lanes.is_current(&old[0]) && lanes.is_current(&new[0]));
         assert!(lanes.may_be_repeated(&new[1], 2), "others may have had it meanwhile, however much we had before");
-        lanes.acknowledge(&old);
+        assert_eq!(lanes.acknowledge(&old), 3, "and counted");
         assert_eq!(lanes.take_to_store(), []);
         lanes.cut(&new[1]);
         lanes.acknowledge(&new);

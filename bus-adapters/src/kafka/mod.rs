@@ -5,6 +5,7 @@
 //! topics in, out ─▶ polling thread ─▶ recv … ack ─▶ low-water mark per partition ─▶ group's offsets
 //! ```
 
+mod allowed;
 mod consumer;
 mod context;
 mod ends;
@@ -14,11 +15,12 @@ mod producer;
 mod settings;
 mod subscription;
 mod topics;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -29,17 +31,22 @@ use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::allowed::check as check_properties;
 use self::consumer::Shared;
 use self::context::Health;
 use self::poll::Poller;
 use self::producer::Producer;
 use self::settings::Settings;
 use self::subscription::Feed;
-use crate::config::{BusConfig, allow_properties};
-use crate::port::{Bus, BusError, Channel, Commands, Consumer, Outgoing, PublishError, RawMessage, Subscription};
+use crate::config::BusConfig;
+use crate::port::{
+    Bus, BusCounters, BusError, Channel, Commands, Consumer, Outgoing, Prepared, PublishError, RawMessage, Subscription,
+};
 
 /// The header that carries the media type.
 const CONTENT_TYPE: &str = "content-type";
+/// Stands for a header whose name isn't UTF-8.
+const UNREADABLE: &str = "\u{fffd}";
 /// Longest single poll: callbacks and orders wait no longer than this.
 const POLL: Duration = Duration::from_millis(100);
 
@@ -48,8 +55,8 @@ pub(crate) fn open(
     properties: &BTreeMap<String, String>,
     config: &BusConfig,
 ) -> Result<Arc<dyn Bus>, BusError> {
-    allow_properties(&config.producer)?;
-    allow_properties(&config.consumer)?;
+    check_properties(&config.producer)?;
+    check_properties(&config.consumer)?;
     let settings = Settings { brokers: brokers.to_owned(), properties: properties.clone(), config: config.clone() };
     // The consumer's properties are looked at now too, not only when a worker starts.
     settings.group_consumer().create_native_config().map_err(wrong_property)?;
@@ -59,6 +66,7 @@ pub(crate) fn open(
         settings,
         health,
         producer,
+        acks_lost: Arc::default(),
         closed: AtomicBool::new(false),
         end: CancellationToken::new(),
         threads: Mutex::default(),
@@ -70,6 +78,7 @@ struct Kafka {
     settings: Settings,
     health: Arc<Health>,
     producer: Arc<Producer>,
+    acks_lost: Arc<AtomicU64>,
     closed: AtomicBool,
     /// Ends all consumers.
     end: CancellationToken,
@@ -80,7 +89,7 @@ struct Kafka {
 
 #[async_trait]
 impl Bus for Kafka {
-    async fn prepare(&self, declare: bool) -> Result<(), BusError> {
+    async fn prepare(&self, declare: bool) -> Result<Prepared, BusError> {
         let (settings, health) = (self.settings.clone(), Arc::clone(&self.health));
         blocking(move || topics::prepare(&settings, &health, declare)).await
     }
@@ -136,6 +145,10 @@ impl Bus for Kafka {
     fn healthy(&self) -> bool {
         !self.closed.load(Ordering::Acquire) && self.health.is_up()
     }
+
+    fn counters(&self) -> BusCounters {
+        BusCounters { acks_lost: self.acks_lost.load(Ordering::Relaxed) }
+    }
 }
 
 impl Kafka {
@@ -146,7 +159,12 @@ impl Kafka {
         commands: Commands,
     ) -> Result<Box<dyn Consumer>, BusError> {
         let revoke_wait = Duration::from_millis(settings.config.revoke_wait_ms);
-        let shared = Arc::new(Shared::new(settings.config.prefetch, revoke_wait, self.end.child_token()));
+        let shared = Arc::new(Shared::new(
+            settings.config.prefetch,
+            revoke_wait,
+            Arc::clone(&self.acks_lost),
+            self.end.child_token(),
+        ));
         let poller = Poller::new(settings, topics, commands, Arc::clone(&self.health), Arc::clone(&shared));
         let client = poller.client()?;
         let (sender, ended) = oneshot::channel();
@@ -184,10 +202,7 @@ fn wrong_property(why: KafkaError) -> BusError {
 
 /// A record as a message. The body is copied once, out of librdkafka's memory.
 fn message(record: &BorrowedMessage<'_>) -> RawMessage {
-    // The binding panics on header names that aren't UTF-8. Such a record is no CloudEvent: it goes on without its
-    // headers, so that one bad producer can't end the thread.
-    let read = std::panic::catch_unwind(AssertUnwindSafe(|| headers(record)));
-    let (content_type, headers) = read.unwrap_or_default();
+    let (content_type, headers) = headers(record);
     RawMessage {
         content_type,
         headers,
@@ -199,7 +214,14 @@ fn message(record: &BorrowedMessage<'_>) -> RawMessage {
 fn headers(record: &BorrowedMessage<'_>) -> (Option<String>, Vec<(String, Bytes)>) {
     let mut content_type = None;
     let mut headers = Vec::new();
-    for header in record.headers().into_iter().flat_map(|headers| headers.iter()) {
+    let Some(all) = record.headers() else { return (content_type, headers) };
+    for index in 0..all.count() {
+        // The binding panics on a name that isn't UTF-8, and gives neither it nor its value in any other way. One bad producer
+        // must not end the thread, and takes no other header along.
+        let Ok(header) = std::panic::catch_unwind(AssertUnwindSafe(|| all.get(index))) else {
+            headers.push((UNREADABLE.to_owned(), Bytes::new()));
+            continue;
+        };
         // A header without a value says nothing, as an attribute that is null.
         let Some(value) = header.value else { continue };
         match std::str::from_utf8(value) {

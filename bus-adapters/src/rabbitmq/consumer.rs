@@ -32,6 +32,8 @@ struct Shared {
     active: Mutex<Option<Active>>,
     /// Of the channel in use.
     generation: AtomicU64,
+    /// Messages whose acknowledgement could not be given; of all consumers of the bus.
+    acks_lost: Arc<AtomicU64>,
 }
 
 /// The channel in use.
@@ -68,12 +70,14 @@ pub(super) fn consumer(
     queue: String,
     commands: Commands,
     prefetch: u16,
+    acks_lost: Arc<AtomicU64>,
     end: CancellationToken,
 ) -> (Box<dyn Consumer>, Worker) {
     let shared = Arc::new(Shared {
         handover: Handover::new(usize::from(prefetch)),
         active: Mutex::default(),
         generation: AtomicU64::new(0),
+        acks_lost,
     });
     let (wish, wishes) = watch::channel(Wish::Flow);
     let (prefetch, ended) = (prefetch.max(1), end.clone());
@@ -228,6 +232,10 @@ impl Shared {
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Active>> {
         self.active.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn lost(&self, messages: usize) {
+        self.acks_lost.fetch_add(messages as u64, Ordering::Relaxed);
+    }
 }
 
 // === impl RabbitConsumer ===
@@ -260,14 +268,16 @@ impl Acker for Handle {
     async fn ack(&self, tokens: &[Token]) {
         // The lock is held while the frames are put in line, so that no single ack follows a `multiple` that covers it.
         let mut active = self.shared.lock();
-        let Some(active) = &mut *active else { return };
+        let Some(active) = &mut *active else { return self.shared.lost(tokens.len()) };
         let current = tokens.iter().filter(|token| token.generation == active.generation);
+        self.shared.lost(tokens.len() - current.clone().count());
         let acks = active.ledger.acknowledge(current.map(|token| token.position));
         for ack in acks {
             let options = BasicAckOptions { multiple: ack.multiple };
             // One poll puts the frame in line; waiting for the socket would bring nothing.
             if let Some(Err(why)) = active.channel.basic_ack(ack.tag, options).now_or_never() {
-                tracing::debug!(%why, tag = ack.tag, "not acknowledged; the message will come again");
+                self.shared.lost(ack.messages);
+                tracing::debug!(%why, tag = ack.tag, messages = ack.messages, "not acknowledged; they will come again");
             }
         }
     }

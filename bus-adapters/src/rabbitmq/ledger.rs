@@ -8,6 +8,8 @@ use std::collections::BTreeSet;
 pub(super) struct Ack {
     pub(super) tag: u64,
     pub(super) multiple: bool,
+    /// How many messages it acknowledges.
+    pub(super) messages: usize,
 }
 
 #[derive(Debug, Default)]
@@ -27,8 +29,9 @@ impl Ledger {
         done.sort_unstable();
         let lowest_open = self.open.first().copied().unwrap_or(u64::MAX);
         let below = done.partition_point(|tag| *tag < lowest_open);
-        let low = done[..below].last().map(|tag| Ack { tag: *tag, multiple: below > 1 });
-        low.into_iter().chain(done[below..].iter().map(|tag| Ack { tag: *tag, multiple: false })).collect()
+        let low = done[..below].last().map(|tag| Ack { tag: *tag, multiple: below > 1, messages: below });
+        let single = |tag: &u64| Ack { tag: *tag, multiple: false, messages: 1 };
+        low.into_iter().chain(done[below..].iter().map(single)).collect()
     }
 }
 

@@ -67,11 +67,7 @@ impl Link {
         match tokio::time::timeout(self.connect_timeout, self.up()).await {
             Ok(Some(connection)) => Ok(connection),
             Ok(None) => Err(BusError::Unreachable("the bus is closed".into())),
-            Err(_) => Err(BusError::Unreachable(format!(
-                "RabbitMQ can't be reached within {} ms: {}; check the URL, the broker and the user's rights",
-                self.connect_timeout.as_millis(),
-                self.last_failure()
-            ))),
+            Err(_) => Err(BusError::Unreachable(unreachable(&self.last_failure(), self.connect_timeout))),
         }
     }
 
@@ -83,6 +79,22 @@ impl Link {
         self.stop.cancel();
         self.tasks.wait().await;
     }
+}
+
+/// What failed, and what mends it.
+fn unreachable(why: &str, within: Duration) -> String {
+    let what = match () {
+        () if why.contains("ACCESS_REFUSED") && !why.contains("vhost") => {
+            "it refuses the user or the password of the URL; correct them (special characters percent-encoded), or set them \
+             with `rabbitmqctl add_user` or `change_password`. The user `guest` may come from the broker's own machine only"
+        }
+        () if why.contains("vhost") => {
+            "the URL's virtual host is not there, or the user has no rights in it; correct what stands behind the last `/` \
+             (`/` itself is written %2f), or use `rabbitmqctl add_vhost` and `set_permissions`"
+        }
+        () => "check the URL's host and port, the broker and the user's rights",
+    };
+    format!("RabbitMQ can't be reached within {} ms: {why}; {what}", within.as_millis())
 }
 
 struct Supervisor {

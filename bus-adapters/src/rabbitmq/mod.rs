@@ -16,6 +16,7 @@ mod topology;
 mod wire;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use lapin::uri::AMQPUri;
@@ -27,7 +28,9 @@ use self::link::Link;
 use self::publisher::Publisher;
 use self::tls::Tls;
 use crate::config::{BusConfig, without_password};
-use crate::port::{Bus, BusError, Channel, Commands, Consumer, Outgoing, PublishError, Subscription};
+use crate::port::{
+    Bus, BusCounters, BusError, Channel, Commands, Consumer, Outgoing, Prepared, PublishError, Subscription,
+};
 
 pub(crate) fn open(url: &str, config: &BusConfig) -> Result<Arc<dyn Bus>, BusError> {
     let uri = uri(url, config)?;
@@ -37,6 +40,7 @@ pub(crate) fn open(url: &str, config: &BusConfig) -> Result<Arc<dyn Bus>, BusErr
     Ok(Arc::new(RabbitMq {
         publisher: Publisher::new(Link::start(&uri, &tls, "publish", config), config),
         consuming: Arc::new(Link::start(&uri, &tls, "consume", config)),
+        acks_lost: Arc::default(),
         tasks: TaskTracker::new(),
         end: CancellationToken::new(),
         config: config.clone(),
@@ -60,6 +64,7 @@ fn uri(url: &str, config: &BusConfig) -> Result<AMQPUri, BusError> {
 struct RabbitMq {
     publisher: Publisher,
     consuming: Arc<Link>,
+    acks_lost: Arc<AtomicU64>,
     /// Consumers and subscriptions.
     tasks: TaskTracker,
     end: CancellationToken,
@@ -68,7 +73,7 @@ struct RabbitMq {
 
 #[async_trait]
 impl Bus for RabbitMq {
-    async fn prepare(&self, declare: bool) -> Result<(), BusError> {
+    async fn prepare(&self, declare: bool) -> Result<Prepared, BusError> {
         let connection = self.consuming.up_in_time().await?;
         if declare {
             topology::declare(&connection, &self.config).await
@@ -125,13 +130,18 @@ impl Bus for RabbitMq {
     fn healthy(&self) -> bool {
         self.publisher.is_up() && self.consuming.current().is_some()
     }
+
+    fn counters(&self) -> BusCounters {
+        BusCounters { acks_lost: self.acks_lost.load(Ordering::Relaxed) }
+    }
 }
 
 impl RabbitMq {
     async fn consume_from(&self, queue: String, commands: Commands) -> Result<Box<dyn Consumer>, BusError> {
         self.consuming.up_in_time().await?;
         let (link, end) = (Arc::clone(&self.consuming), self.end.child_token());
-        let (consumer, worker) = consumer::consumer(link, queue, commands, self.config.prefetch, end);
+        let (consumer, worker) =
+            consumer::consumer(link, queue, commands, self.config.prefetch, Arc::clone(&self.acks_lost), end);
         let (started, start) = oneshot::channel();
         self.tasks.spawn(worker.run(started));
         start.await.unwrap_or_else(|_| Err(BusError::Unreachable("the bus is closed".into())))?;

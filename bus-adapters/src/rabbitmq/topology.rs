@@ -7,7 +7,7 @@ use lapin::{Connection, Error, ErrorKind, ExchangeKind};
 
 use super::wire::short;
 use crate::config::BusConfig;
-use crate::port::{BusError, Channel};
+use crate::port::{BusError, Channel, Prepared};
 
 /// Something on the broker.
 enum Object {
@@ -17,24 +17,27 @@ enum Object {
     ExchangeBinding { from: ShortString, to: ShortString },
 }
 
-pub(super) async fn declare(connection: &Connection, config: &BusConfig) -> Result<(), BusError> {
+pub(super) async fn declare(connection: &Connection, config: &BusConfig) -> Result<Prepared, BusError> {
     let objects = objects(config)?;
+    let mut unseen = Vec::new();
     let mut channel = open(connection).await?;
     for object in &objects {
         if let Err(why) = object.declare(&channel).await {
             channel = open(connection).await?;
             // Whoever may not configure can still use what somebody else has made.
             if refused(&why) == Some(AMQPSoftError::ACCESSREFUSED) && object.exists(&channel).await.is_ok() {
+                unseen.push(object.name());
                 continue;
             }
             return Err(object.failure(&why));
         }
     }
-    Ok(())
+    Ok(not_compared(&unseen))
 }
 
 /// Looks at what is there. Bindings can't be looked at; a message that no binding takes is refused when published.
-pub(super) async fn verify(connection: &Connection, config: &BusConfig) -> Result<(), BusError> {
+pub(super) async fn verify(connection: &Connection, config: &BusConfig) -> Result<Prepared, BusError> {
+    let mut unseen = Vec::new();
     for object in objects(config)? {
         let channel = open(connection).await?;
         object.exists(&channel).await.map_err(|why| object.failure(&why))?;
@@ -43,11 +46,25 @@ pub(super) async fn verify(connection: &Connection, config: &BusConfig) -> Resul
         }
         // Declaring what exists changes nothing and compares its properties; it needs the right to configure.
         match object.declare(&channel).await {
-            Err(why) if refused(&why) != Some(AMQPSoftError::ACCESSREFUSED) => return Err(object.failure(&why)),
-            _ => {}
+            Ok(()) => {}
+            Err(why) if refused(&why) == Some(AMQPSoftError::ACCESSREFUSED) => unseen.push(object.name()),
+            Err(why) => return Err(object.failure(&why)),
         }
     }
-    Ok(())
+    Ok(not_compared(&unseen))
+}
+
+/// Whoever may not configure can't see properties either: what they are is then somebody else's to know.
+fn not_compared(unseen: &[String]) -> Prepared {
+    let warning = || {
+        format!(
+            "FS-BUS-SETTINGS: the user may not declare {}, so their properties were not compared with what is needed (a \
+             quorum queue, with the dead letters' exchange, `at-least-once` and `reject-publish`); grant the right to \
+             configure them, or see to it that whoever makes them does it alike",
+            unseen.join(", ")
+        )
+    };
+    Prepared { warnings: if unseen.is_empty() { Vec::new() } else { vec![warning()] }, kept: Vec::new() }
 }
 
 fn objects(config: &BusConfig) -> Result<Vec<Object>, BusError> {

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
 use flagstop_bus::BusConfig;
 use flagstop_bus::port::{BusError, Channel};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 
+use crate::kafka_wire::{Record, produce};
 use crate::place::{
     After, Place, bodies, in_time, letter, publish, receive, receive_until, service, text, texts, tokens, watch,
 };
@@ -15,14 +17,21 @@ use crate::proxy::closed_port;
 
 crate::conformance!(crate::kafka::place);
 
-async fn place(case: &str) -> Place {
+/// The brokers of a URL.
+pub fn brokers(url: &str) -> String {
+    url.trim_start_matches("kafka://").split(['/', '?']).next().unwrap_or_default().to_owned()
+}
+
+pub fn admin(url: &str) -> AdminClient<DefaultClientContext> {
+    ClientConfig::new().set("bootstrap.servers", brokers(url)).create().unwrap()
+}
+
+pub async fn place(case: &str) -> Place {
     let url = service("FLAGSTOP_TEST_KAFKA");
-    let brokers = url.trim_start_matches("kafka://").split(['/', '?']).next().unwrap_or_default().to_owned();
+    let broker = url.clone();
     let remove = move |config: BusConfig| {
-        let brokers = brokers.clone();
+        let admin = admin(&broker);
         Box::pin(async move {
-            let admin: AdminClient<DefaultClientContext> =
-                ClientConfig::new().set("bootstrap.servers", &brokers).create().unwrap();
             let names = &config.names;
             let all = [&names.input, &names.status, &names.output, &names.dead_letters, &names.commands];
             let topics: Vec<String> =
@@ -96,10 +105,55 @@ async fn a_broker_that_is_not_there_is_unreachable() {
     let bus = flagstop_bus::open(&url, &config).await.unwrap();
     let why = in_time("an answer", bus.prepare(true)).await.expect_err("nobody is there").to_string();
     assert!(why.starts_with("FS-BUS-UNREACHABLE") && why.contains("500 ms") && !why.contains("s3cret"), "{why}");
+    assert!(why.contains("check the URL's hosts and ports"), "{why}");
     let results = in_time("an answer", bus.publish(&[letter(Channel::In, "k", "x")])).await;
     assert!(results[0].as_ref().is_err_and(|why| why.to_string().starts_with("FS-BUS-UNAVAILABLE")), "{results:?}");
     assert!(!bus.healthy());
     in_time("the end", bus.close()).await;
+}
+
+/// Only bytes on the wire can do this: no client of ours lets anybody send a header whose name isn't UTF-8.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_that_no_client_would_send_hold_nobody_up_and_keep_what_can_be_read() {
+    let place = place("wire").await;
+    let bus = place.bus().await;
+    let mut consumer = bus.consume().await.unwrap();
+    let bytes = |text: &[u8]| Some(text.to_vec());
+    let records = [
+        Record::default(),
+        Record { key: bytes(b"\xff\0"), value: None, headers: vec![(b"ce_id".to_vec(), None)] },
+        Record {
+            value: bytes(b"{}"),
+            headers: vec![
+                (b"ce_specversion".to_vec(), bytes(b"1.0")),
+                (b"caf\xe9".to_vec(), bytes(b"latin 1")),
+                (b"content-type".to_vec(), bytes(b"text/\xff")),
+                (b"after".to_vec(), bytes(b"\xff\xfe")),
+            ],
+            ..Record::default()
+        },
+        Record { value: bytes(b"good"), ..Record::default() },
+    ];
+    produce(&brokers(&place.url), &format!("{}flagstop.in", place.config.prefix), &records).await;
+    let received = receive(&mut consumer, 4).await;
+    let raw: Vec<_> = received.iter().map(|delivery| delivery.message.clone()).collect();
+    assert_eq!((&raw[0].body[..], raw[0].headers.len(), &raw[0].key), (&b""[..], 0, &None));
+    assert_eq!((&raw[1].body[..], raw[1].key.as_deref()), (&b""[..], Some(&b"\xff\0"[..])));
+    let header = |name: &str, value: &'static [u8]| (name.to_owned(), Bytes::from_static(value));
+    let expected = [
+        header("ce_specversion", b"1.0"),
+        header("\u{fffd}", b""),
+        header("content-type", b"text/\xff"),
+        header("after", b"\xff\xfe"),
+    ];
+    assert_eq!(raw[2].headers, expected, "the unreadable one leaves a mark, and takes no other along");
+    assert_eq!((&raw[2].body[..], &raw[2].content_type), (&b"{}"[..], &None));
+    assert_eq!(&raw[3].body[..], b"good");
+    consumer.acker().ack(&tokens(&received)).await;
+    publish(&bus, &["next".into()]).await;
+    assert_eq!(receive_until(&mut consumer, "next").await, ["next"]);
+    bus.close().await;
+    place.clean_up().await;
 }
 
 #[tokio::test]
@@ -110,6 +164,10 @@ async fn a_wrong_property_is_refused_by_its_name() {
         let name = property.split('=').next().unwrap();
         assert!(why.starts_with("FS-BUS-URL") && why.contains(name), "{why}");
     }
+    let producer = [("acks".to_owned(), "0".to_owned())].into();
+    let config = BusConfig { producer, ..BusConfig::default() };
+    let why = flagstop_bus::open("kafka://127.0.0.1:9", &config).await.expect_err("not with us").to_string();
+    assert!(why.starts_with("FS-BUS-URL") && why.contains("`acks` can't be `0`"), "{why}");
 }
 
 /// Members come and go while messages flow; every message reaches somebody.
@@ -173,5 +231,14 @@ async fn commands_can_have_a_place_of_their_own() {
     let mut place = place("commands").await;
     place.config.names.commands = "flagstop.commands".into();
     crate::suite::commands_can_have_a_place_of_their_own(&place).await;
+    place.clean_up().await;
+}
+
+/// Limits that were raised hold from the producer over the broker to the consumer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_raised_limit_holds_all_the_way() {
+    let mut place = place("raised").await;
+    place.config.body_bytes_max = 3 * 1024 * 1024;
+    crate::suite::the_largest_message_passes_and_a_larger_one_is_refused_with_the_limit(&place).await;
     place.clean_up().await;
 }

@@ -4,7 +4,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
 
 mod embedded;
+mod hostile;
 mod kafka;
+mod kafka_faults;
+mod kafka_settings;
+mod kafka_wire;
 mod place;
 mod proxy;
 mod rabbitmq;
@@ -40,6 +44,8 @@ macro_rules! conformance {
             a_consumer_that_goes_leaves_its_messages_to_the_other
             receiving_can_be_cancelled_at_any_moment
             publishing_after_the_end_is_refused
+            poison_comes_out_as_it_went_in_and_holds_nobody_up
+            the_largest_message_passes_and_a_larger_one_is_refused_with_the_limit
         }
     };
 }

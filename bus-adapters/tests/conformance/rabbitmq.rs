@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flagstop_bus::port::{Bus, BusError, Channel, PublishError};
+use flagstop_bus::port::{Bus, BusError, Channel, Prepared, PublishError};
 use lapin::options::{
     ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions,
 };
@@ -61,7 +61,7 @@ async fn proxied(place: &Place) -> (Proxy, Arc<dyn Bus>) {
     (proxy, bus)
 }
 
-fn topology(result: Result<(), BusError>) -> String {
+fn topology(result: Result<Prepared, BusError>) -> String {
     match result {
         Err(BusError::Topology(why)) => why,
         other => panic!("a topology error, not {other:?}"),
@@ -82,7 +82,36 @@ async fn a_queue_with_other_properties_is_named_with_the_difference() {
     }
     assert!(topology(bus.prepare(false).await).contains("inequivalent arg"), "verifying finds it too");
     channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await.unwrap();
-    bus.prepare(true).await.unwrap();
+    // Ours but for one thing, each of which would lose messages without a word.
+    let dead = format!("{}flagstop.dead", place.config.prefix);
+    let text = |text: &str| AMQPValue::LongString(text.into());
+    let ours = [
+        ("x-queue-type", text("quorum")),
+        ("x-dead-letter-exchange", text(&dead)),
+        ("x-dead-letter-strategy", text("at-least-once")),
+        ("x-overflow", text("reject-publish")),
+    ];
+    let classic = vec![("x-queue-type", text("classic")), ("x-dead-letter-exchange", text(&dead))];
+    let expiring = [&ours[..], &[("x-message-ttl", AMQPValue::LongInt(60_000))]].concat();
+    let bounded = [&ours[..], &[("x-max-length", AMQPValue::LongInt(10))]].concat();
+    let dropping =
+        [&ours[..2], &[("x-overflow", text("drop-head")), ("x-max-length", AMQPValue::LongInt(10))]].concat();
+    for (named, arguments) in
+        [("x-", classic), ("x-message-ttl", expiring), ("x-max-length", bounded), ("x-", dropping)]
+    {
+        let mut table = FieldTable::default();
+        for (key, value) in arguments {
+            table.insert(key.into(), value);
+        }
+        channel.queue_declare(queue.as_str().into(), options, table).await.unwrap();
+        for declare in [true, false] {
+            let why = topology(bus.prepare(declare).await);
+            let part = format!("inequivalent arg '{named}");
+            assert!(why.contains(&part) && why.contains(&queue) && why.contains("delete it"), "{named}: {why}");
+        }
+        channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await.unwrap();
+    }
+    assert_eq!(bus.prepare(true).await, Ok(Prepared::default()));
     bus.close().await;
     place.clean_up().await;
 }
@@ -147,8 +176,11 @@ async fn a_cut_connection_is_made_again_and_everything_unacknowledged_comes_agai
     assert_eq!(bodies(&second), ["m2", "m3", "m4", "m5", "settled"]);
     assert!(second.iter().all(|delivery| delivery.redelivered));
     assert!(second.iter().all(|delivery| delivery.token.generation > settled[0].token.generation));
+    assert_eq!(bus.counters().acks_lost, 0);
     acker.ack(&tokens(&first)).await;
+    assert_eq!(bus.counters().acks_lost, 6, "what comes too late is counted");
     acker.ack(&tokens(&second)).await;
+    assert_eq!(bus.counters().acks_lost, 6);
 
     // Publishing fails while the connection is away, and works again by itself.
     in_time("publishing again", async {
@@ -267,6 +299,34 @@ async fn a_broker_that_is_not_there_or_says_nothing_is_unreachable() {
     }
 }
 
+/// Each part of the URL that can be wrong is named, with the way out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_password_virtual_host_or_host_says_how_to_mend_it() {
+    let right: AMQPUri = service("FLAGSTOP_TEST_RABBITMQ").parse().unwrap();
+    let wrong = |change: fn(&mut AMQPUri)| {
+        let mut wrong = right.clone();
+        change(&mut wrong);
+        wrong.to_string()
+    };
+    for (url, said, mend) in [
+        (
+            wrong(|uri| uri.authority.userinfo.password = "s3cret".into()),
+            "ACCESS_REFUSED",
+            "correct them (special characters percent-encoded)",
+        ),
+        (wrong(|uri| uri.authority.userinfo.username = "nobody".into()), "ACCESS_REFUSED", "rabbitmqctl add_user"),
+        (wrong(|uri| uri.vhost = "no-such-vhost".into()), "no-such-vhost", "rabbitmqctl add_vhost"),
+        (wrong(|uri| uri.authority.host = "no-such-host.invalid".into()), "", "check the URL's host and port"),
+    ] {
+        let config = flagstop_bus::BusConfig { connect_timeout_ms: 3_000, ..Default::default() };
+        let bus = flagstop_bus::open(&url, &config).await.unwrap();
+        let why = in_time("an answer", bus.prepare(true)).await.expect_err("must be refused").to_string();
+        assert!(why.starts_with("FS-BUS-UNREACHABLE: ") && !why.contains("s3cret"), "{why}");
+        assert!(why.contains(said) && why.contains(mend), "{why} names {said} and {mend}");
+        in_time("the end", bus.close()).await;
+    }
+}
+
 #[tokio::test]
 async fn a_url_that_is_none_is_refused_without_its_password() {
     let why =
@@ -286,5 +346,14 @@ async fn commands_can_have_a_place_of_their_own() {
     let mut place = place("commands").await;
     place.config.names.commands = "flagstop.commands".into();
     crate::suite::commands_can_have_a_place_of_their_own(&place).await;
+    place.clean_up().await;
+}
+
+/// Limits that were raised hold from the producer over the broker to the consumer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_raised_limit_holds_all_the_way() {
+    let mut place = place("raised").await;
+    place.config.body_bytes_max = 3 * 1024 * 1024;
+    crate::suite::the_largest_message_passes_and_a_larger_one_is_refused_with_the_limit(&place).await;
     place.clean_up().await;
 }

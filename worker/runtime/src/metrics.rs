@@ -48,6 +48,13 @@ pub fn render(signs: &Signs) -> String {
     ] {
         metric(&mut text, name, "counter", help, &value.to_string());
     }
+    metric(
+        &mut text,
+        "flagstop_acks_lost_total",
+        "counter",
+        "Messages whose acknowledgement the broker did not get, because the connection or partition was lost: they come again.",
+        &signs.bus.acks_lost.to_string(),
+    );
     let yes = |truth: bool| u8::from(truth).to_string();
     #[allow(clippy::cast_precision_loss, reason = "a lag of centuries may lose its microseconds")]
     let lag_s = signs.relay_lag_us as f64 / 1_000_000.0;
@@ -136,6 +143,7 @@ fn info(text: &mut String) {
 
 #[cfg(test)]
 mod tests {
+    use flagstop_bus::port::BusCounters;
     use flagstop_store::port::Counters;
 
     use super::*;
@@ -145,6 +153,7 @@ mod tests {
         Signs {
             done: WorkerCounters { messages: 3, late_results: 1, ..WorkerCounters::default() },
             store: Counters { commits: 2, statements: 6, round_trips: 5 },
+            bus: BusCounters { acks_lost: 7 },
             store_fault: Some("gone".into()),
             bus_up: true,
             draining: false,

@@ -1,5 +1,6 @@
 //! The runtime's limits and intervals, all in one place.
 
+use flagstop_bus::port::Kept;
 use serde::{Deserialize, Serialize};
 
 /// How a worker runs. Every bound that keeps memory finite or recovery quick stands here.
@@ -215,6 +216,26 @@ impl Options {
         }
         warnings
     }
+
+    /// What is wrong between them and what the bus keeps (PROTOCOL D12).
+    #[must_use]
+    pub fn warnings_about(&self, kept: &[Kept]) -> Vec<String> {
+        let inbox_ms = u64::from(self.inbox_hours) * 3_600_000;
+        let outlives = |kept: &&Kept| inbox_ms > 0 && kept.longest_ms.is_none_or(|longest_ms| longest_ms > inbox_ms);
+        let warning = |kept: &Kept| {
+            let longest = kept.longest_ms.map_or_else(
+                || "for ever (retention.ms=-1)".to_owned(),
+                |ms| format!("for up to {} h (retention.ms and segment.ms)", ms.div_ceil(3_600_000)),
+            );
+            format!(
+                "FS-CONFIG-RETENTION: the topic `{}` keeps messages {longest}, longer than workers remember that they have \
+                 consumed them (worker.inbox_hours: {}): should the group's offsets ever be lost or set back, older ones \
+                 would be heard again; raise worker.inbox_hours above it (0: for ever), or lower the topic's retention",
+                kept.name, self.inbox_hours
+            )
+        };
+        kept.iter().filter(outlives).map(warning).collect()
+    }
 }
 
 #[cfg(test)]
@@ -227,5 +248,19 @@ mod tests {
         assert!(Options { inbox_hours: 0, ..Options::default() }.warnings().is_empty(), "for ever");
         let warnings = Options { inbox_hours: 24, ..Options::default() }.warnings();
         assert!(warnings[0].contains("worker.inbox_hours (24)") && warnings[0].contains("twice"), "{warnings:?}");
+    }
+
+    #[test]
+    fn an_inbox_that_forgets_before_the_topic_does_is_warned_about() {
+        let kept = |longest_ms| Kept { name: "in".into(), longest_ms };
+        let hours = |hours: u64| Some(hours * 3_600_000);
+        let options = Options { inbox_hours: 192, ..Options::default() };
+        assert!(options.warnings_about(&[kept(hours(192))]).is_empty());
+        let warnings = options.warnings_about(&[kept(hours(193)), kept(hours(100)), kept(None)]);
+        for (warning, part) in warnings.iter().zip(["for up to 193 h", "for ever"]) {
+            assert!(warning.starts_with("FS-CONFIG-RETENTION: the topic `in`") && warning.contains(part), "{warning}");
+        }
+        assert_eq!(warnings.len(), 2);
+        assert!(Options { inbox_hours: 0, ..options }.warnings_about(&[kept(None)]).is_empty(), "both for ever");
     }
 }

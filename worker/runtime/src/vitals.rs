@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use flagstop_bus::port::BusCounters;
 use flagstop_store::port::{Census, Counters, SchemaState};
 use tokio_util::sync::CancellationToken;
 
@@ -43,6 +44,8 @@ pub struct Signs {
     pub done: WorkerCounters,
     /// What its store cost so far.
     pub store: Counters,
+    /// What its bus had to leave to be mended by itself.
+    pub bus: BusCounters,
     /// Whether the store answers, with a schema for this build, and takes what is committed: why not, if it does not.
     pub store_fault: Option<String>,
     /// The broker's connections are up.
@@ -82,6 +85,7 @@ impl Vitals {
             store_fault: self.store_fault().await,
             done: shared.counters.copy(),
             store: shared.store.counters(),
+            bus: shared.bus.counters(),
             bus_up: shared.bus.healthy(),
             draining: self.drain.is_cancelled(),
             catalogue_whole: catalogue.whole,

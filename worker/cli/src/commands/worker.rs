@@ -74,6 +74,9 @@ async fn start(config: &Config) -> Result<Node, Failure> {
     config.bus_url()?;
     let store = node::open_current_store(config).await?;
     let bus = node::open_bus(config).await?;
-    bus.prepare(config.bus.declare).await?;
+    let prepared = bus.prepare(config.bus.declare).await?;
+    for warning in prepared.warnings.into_iter().chain(config.worker.warnings_about(&prepared.kept)) {
+        tracing::warn!("{warning}");
+    }
     Node::start(store, bus, config).await
 }

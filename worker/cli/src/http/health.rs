@@ -76,6 +76,7 @@ mod tests {
         Signs {
             done: flagstop_runtime::WorkerCounters::default(),
             store: flagstop_store::port::Counters::default(),
+            bus: flagstop_bus::port::BusCounters::default(),
             store_fault: None,
             bus_up: true,
             draining: false,
