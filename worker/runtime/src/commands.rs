@@ -196,8 +196,10 @@ impl BusinessKey {
     }
 }
 
-/// Under which an instance with this business key is found, whatever the version of its definition.
-pub(crate) fn business_hash(namespace: &str, name: &str, key: &str) -> Hash16 {
+/// The key of the bookmark under which an instance with this business key is found as long as it lives or has faulted, whatever
+/// the version of its definition.
+#[must_use]
+pub fn business_hash(namespace: &str, name: &str, key: &str) -> Hash16 {
     Hash16::of("flagstop/business-key", &[namespace, name, key].map(str::as_bytes))
 }
 

@@ -43,6 +43,7 @@ mod work;
 mod worker;
 
 pub use catalogue::{bundled_row, definition_row};
+pub use commands::business_hash;
 pub use counters::WorkerCounters;
 pub use effects::{http, processes};
 pub use options::{Options, StatusOptions, Unheard};

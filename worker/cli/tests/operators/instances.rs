@@ -86,6 +86,16 @@ fn instances_are_found_by_what_is_known_of_them() {
     let all = told(&["cancel", "--older-than", "0s", "--yes"]).exits(0).json("instances-orders");
     assert_eq!((&all["told"], all["instances"].as_array().unwrap().len()), (&json!(2), 2));
     assert_eq!(keys(&["--status", "cancelled"]), ["o-1", "x-1"]);
+
+    // A business key means the one that lives; of several that have ended none.
+    publish(&folder, &served.address, "order.placed", "4", r#"{"key":"o-1"}"#);
+    let waiting = [&list[..], &["--status", "waiting"]].concat();
+    let again = eventually(&folder, &waiting, "instances-list", |rows| rows.as_array().unwrap().len() == 1);
+    assert_eq!(told(&["show", "o-1"]).exits(0).json("instances-show")["id"], again[0]["id"]);
+    told(&["cancel", "o-1"]).exits(0);
+    eventually(&folder, &waiting, "instances-list", |rows| rows.as_array().unwrap().is_empty());
+    told(&["show", "o-1"]).exits(2).says(&["error[FS-INSTANCE-ID]", "several instances have the business key `o-1`"]);
+    assert_eq!(told(&["show", "x-1"]).exits(0).json("instances-show")["status"], "cancelled");
     served.stop();
 }
 

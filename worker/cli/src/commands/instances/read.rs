@@ -1,12 +1,12 @@
 //! Reads instances out of the store, with the definitions that their snapshots need.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use flagstop_engine::api::{Difference, Phase, WaitReason};
 use flagstop_engine::{Bundle, Event, Instance, Limits, Plan};
 use flagstop_schemas::{CloudEvent, InstanceId};
-use flagstop_store::port::{InstanceFilter, Store};
+use flagstop_store::port::{InstanceFilter, LoadRequest, Store};
 use flagstop_store::rows::{DefinitionNumber, DefinitionRow, InstanceSummary};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -176,9 +176,10 @@ async fn find_summary(store: &Arc<dyn Store>, text: &str) -> Result<InstanceSumm
     let summary = match Uuid::parse_str(text) {
         Ok(id) => store.instance(InstanceId(id)).await?,
         Err(_) => {
+            let may_begin_an_id = !text.is_empty() && text.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
             let filter = InstanceFilter { limit: RECENT, ..InstanceFilter::default() };
-            let all = store.list_instances(&filter).await?;
-            let mut fitting = all.into_iter().filter(|i| !text.is_empty() && i.id.to_string().starts_with(text));
+            let all = if may_begin_an_id { store.list_instances(&filter).await? } else { Vec::new() };
+            let mut fitting = all.into_iter().filter(|i| i.id.to_string().starts_with(text));
             let first = fitting.next();
             if fitting.next().is_some() {
                 let what = format!("several instances begin with `{text}`");
@@ -195,6 +196,9 @@ async fn find_summary(store: &Arc<dyn Store>, text: &str) -> Result<InstanceSumm
 
 /// The one with this business key: of several the one that has not ended, if there is only one such.
 async fn by_business_key(store: &Arc<dyn Store>, key: &str) -> Result<Option<InstanceSummary>, Failure> {
+    if let Some(alive) = alive_by_business_key(store, key).await? {
+        return Ok(Some(alive));
+    }
     let filter = InstanceFilter { business_key: Some(key.to_owned()), limit: RECENT, ..InstanceFilter::default() };
     let mut all = store.list_instances(&filter).await?;
     if all.len() > 1 {
@@ -206,6 +210,21 @@ async fn by_business_key(store: &Arc<dyn Store>, key: &str) -> Result<Option<Ins
         }
     }
     Ok(all.pop())
+}
+
+/// The one that has not ended, if there is only one such: found as a command finds it, without looking through all instances.
+async fn alive_by_business_key(store: &Arc<dyn Store>, key: &str) -> Result<Option<InstanceSummary>, Failure> {
+    let (_, rows) = store.definitions(0).await?;
+    let keys: BTreeSet<_> =
+        rows.iter().map(|row| flagstop_runtime::business_hash(&row.namespace, &row.name, key)).collect();
+    let request = LoadRequest { keys: keys.into_iter().collect(), ..LoadRequest::default() };
+    let hits: BTreeSet<InstanceId> = store.load(&request).await?.hits.iter().map(|hit| hit.instance).collect();
+    let mut alive = Vec::new();
+    for id in hits {
+        let summary = store.instance(id).await?;
+        alive.extend(summary.filter(|it| it.ended_us.is_none() && it.business_key.as_deref() == Some(key)));
+    }
+    Ok(if alive.len() == 1 { alive.pop() } else { None })
 }
 
 /// There is no such instance.
