@@ -3,6 +3,7 @@
 //! specification's where they are at hand.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test that can't go on should stop where it is")]
 
+pub mod answers;
 pub mod crowd;
 pub mod feature;
 pub mod hand_bus;

@@ -8,7 +8,7 @@ use flagstop_engine::{Instance, Limits, Plan, value};
 use flagstop_runtime::{Options, Order, Secrets, Worker, definition_row};
 use flagstop_schemas::{CloudEvent, InstanceId};
 use flagstop_store::StoreConfig;
-use flagstop_store::port::{InstanceFilter, Store};
+use flagstop_store::port::{Aside, Batch, Group, InstanceFilter, Store, Verdict};
 use flagstop_store::rows::InstanceSummary;
 use serde_json::{Value, json};
 
@@ -85,6 +85,18 @@ impl Scene {
     pub async fn output(&self, id: InstanceId) -> Value {
         self.becomes(id, Phase::Completed).await;
         value::to_serde(self.instance(id).await.output().unwrap())
+    }
+
+    /// Sets an instance aside, as if it had killed workers.
+    pub async fn set_aside(&self, instance: InstanceId) {
+        let aside = Some(Aside { instance, reason: Some("it killed workers".into()) });
+        let batch = Batch { worker: None, groups: vec![Group { aside, ..Group::default() }] };
+        assert_eq!(self.store.commit(&batch).await.unwrap(), [Verdict::Applied]);
+    }
+
+    /// Why an instance is set aside, if it is.
+    pub async fn aside(&self, id: InstanceId) -> Option<String> {
+        self.store.instance(id).await.unwrap().unwrap().aside
     }
 
     pub async fn tell(&self, id: InstanceId, order: Order) {

@@ -279,10 +279,6 @@ impl Store for Stepped {
         self.inner.clear(ids).await
     }
 
-    async fn set_aside(&self, instance: InstanceId, reason: Option<&str>) -> Result<bool, StoreError> {
-        self.inner.set_aside(instance, reason).await
-    }
-
     async fn census(&self) -> Result<Census, StoreError> {
         self.inner.census().await
     }

@@ -4,35 +4,12 @@
 use flagstop_bus::port::Channel;
 use flagstop_engine::api::Phase;
 use flagstop_runtime::Options;
-use flagstop_schemas::{Answer, CloudEvent, Data, InstanceId, Validators};
-use flagstop_tests::hand_bus::HandBus;
+use flagstop_schemas::{CloudEvent, InstanceId};
+use flagstop_tests::answers::{answer, answers, by_key, keyed};
 use flagstop_tests::onboarding::event;
 use flagstop_tests::scene::{Scene, WAITS, command, go, start, started};
 use flagstop_tests::services::eventually;
 use serde_json::{Value, json};
-
-/// The answers that were published to this command, each checked: data.
-fn answers(bus: &HandBus, id: &str) -> Vec<Value> {
-    let published = bus.published(Channel::Status).into_iter();
-    let answers =
-        published.filter(|event| event.ty.starts_with("io.flagstop.") && event.extensions["causationid"] == id);
-    let data = |answer: CloudEvent| {
-        Validators::new().check_answer(&answer).unwrap();
-        let Data::Json(data) = &answer.data else { panic!("{answer:?}") };
-        let mut data: Value = serde_json::from_slice(data).unwrap();
-        data["verdict"] = Answer::routing_key(&answer.ty).unwrap().into();
-        data
-    };
-    answers.map(data).collect()
-}
-
-/// The one answer to a command.
-async fn answer(bus: &HandBus, id: &str) -> Value {
-    eventually(&format!("{id} is answered"), async || !answers(bus, id).is_empty()).await;
-    let all = answers(bus, id);
-    assert_eq!(all.len(), 1, "{all:?}");
-    all[0].clone()
-}
 
 fn starts(id: &str, data: &Value) -> CloudEvent {
     event(id, "io.flagstop.command.start.v1", data)
@@ -104,22 +81,6 @@ async fn a_command_that_is_not_carried_out_is_rejected_once_with_code_and_reason
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn d8_continue_releases_what_was_set_aside_and_is_accepted() {
-    let scene = Scene::new(&[WAITS]).await;
-    let (_worker, bus) = scene.worker(Options::default()).await;
-    let id = started("s", "waits");
-    bus.deliver_event(&start("s", 1));
-    scene.becomes(id, Phase::Waiting).await;
-    assert!(scene.store.set_aside(id, Some("it killed workers")).await.unwrap());
-    bus.deliver_event(&command("c1", "continue", id, &json!({})));
-    assert_eq!(answer(&bus, "c1").await["verdict"], "command.accepted");
-    assert_eq!(scene.store.instance(id).await.unwrap().unwrap().aside, None);
-    assert_eq!(scene.store.list_dead_letters(&Default::default()).await.unwrap(), []);
-    bus.deliver_event(&go("g", 1));
-    scene.becomes(id, Phase::Completed).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_command_that_waits_is_answered_when_its_instance_comes_or_when_it_expires() {
     let scene = Scene::new(&[WAITS]).await;
     let (worker, bus) = scene.worker(Options { sweep_ms: 100, ..Options::default() }).await;
@@ -152,20 +113,6 @@ async fn an_answer_that_comes_back_in_is_no_command() {
     eventually("it is acknowledged", async || bus.acked(back)).await;
     assert_eq!(scene.store.list_dead_letters(&Default::default()).await.unwrap().len(), 1, "only the command itself");
     assert_eq!(bus.published(Channel::Status).len(), 1);
-}
-
-/// The same workflow, with a business key: the number that it waits for.
-fn keyed(version: &str) -> String {
-    WAITS.replace(
-        "version: '1.0.0' }",
-        &format!("version: '{version}', metadata: {{ flagstop: {{ businessKey: '${{ .n | tostring }}' }} }} }}"),
-    )
-}
-
-fn by_key(id: &str, verb: &str, key: &str, more: Value) -> CloudEvent {
-    let mut data = json!({ "businessKey": key, "namespace": "t", "name": "waits" });
-    data.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    event(id, &format!("io.flagstop.command.{verb}.v1"), &data)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,6 +15,11 @@ pub(crate) fn accept(work: &mut Work, asked: &Asked, instance: InstanceId, at_us
     }
 }
 
+/// The answer to a command that was carried out without a transition.
+pub(crate) fn accepted(asked: &Asked, instance: InstanceId, at_us: i64) -> Note {
+    note(asked.answer(&Answer::Accepted, Some(instance), at_us))
+}
+
 /// The answer to a command that was not carried out; a code that `reason` begins with is left out of it.
 pub(crate) fn rejected(asked: &Asked, instance: Option<InstanceId>, code: &str, reason: &str, at_us: i64) -> Note {
     let reason = reason.strip_prefix(code).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(reason);

@@ -11,16 +11,21 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use bytes::Bytes;
 use flagstop_bus::port::Delivery;
 use flagstop_schemas::{Hash16, InstanceId};
+use flagstop_store::rows::DeadLetter;
 use tokio::sync::RwLock;
 
 use crate::intake::{Item, Junk, Message, Poke, Says, message};
-use crate::letters::letter;
+use crate::letters::{inner_letter, letter};
 use crate::options::Options;
 
 /// How long after a worker was missed the others are wary. One that dies meanwhile begins it anew.
 const WARY_US: i64 = 60_000_000;
+
+/// The code of what is said of an instance that was set aside.
+pub(crate) const INSTANCE_KILLS: &str = "FS-INSTANCE-KILLS";
 
 /// Headers that brokers change with each delivery.
 const BROKERS_OWN: &str = "x-";
@@ -120,16 +125,21 @@ pub(crate) fn deadly_instance(instance: InstanceId, poke: &Poke, kills: i32) -> 
         Poke::Meeting(_) | Poke::Schedule(_) | Poke::Late(_) => "an event",
     };
     format!(
-        "FS-INSTANCE-KILLS: a worker died each of the {kills} times that it gave {what} to this instance alone; mend what it \
+        "{INSTANCE_KILLS}: a worker died each of the {kills} times that it gave {what} to this instance alone; mend what it \
          meets (the worker's log before its end, its memory limit), then release it with `flagstop instances continue {instance}`"
     )
+}
+
+/// The letter of an instance that was set aside: one each time.
+pub(crate) fn letter_of(instance: InstanceId, reason: &str, now_us: i64) -> DeadLetter {
+    let body = Bytes::from(format!("{{\"instance\":\"{instance}\",\"setAsideUs\":{now_us}}}"));
+    inner_letter(format!("instance {instance}"), Some("application/json"), body, INSTANCE_KILLS, reason)
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use bytes::Bytes;
     use flagstop_bus::port::{Commands, Origin, RawMessage, Token};
     use flagstop_store::port::DueTimer;
 

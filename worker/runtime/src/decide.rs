@@ -5,6 +5,7 @@
 //! under that key (D3). New bookmarks are seen by the unmatched events of the same batch.
 
 mod activation;
+mod aside;
 mod children;
 mod commands;
 mod events;
@@ -76,8 +77,6 @@ pub(crate) struct Ground<'a> {
     pub(crate) shared: &'a Shared,
     /// Instances that may not live, because these others live under the same activation key.
     pub(crate) active: &'a HashMap<InstanceId, InstanceId>,
-    /// Instances that were set aside until this very batch told them to continue (PROTOCOL D8): that is carried out.
-    pub(crate) released: &'a [InstanceId],
     pub(crate) env: Env<'a>,
 }
 
@@ -98,6 +97,10 @@ struct Decider<'a> {
     /// Instances that this build can't read (PROTOCOL D16), or that are set aside (D8): what is meant for them stays in
     /// their mailbox.
     unreadable: BTreeMap<InstanceId, DefinitionNumber>,
+    /// Those of them that are set aside, and that this build can read.
+    aside: BTreeMap<InstanceId, Work>,
+    /// Groups that release some of these.
+    releases: BTreeMap<InstanceId, Decided>,
     waiters: HashMap<Hash16, BTreeSet<(InstanceId, i64)>>,
     seen: HashSet<Hash16>,
     taken: HashSet<Hash16>,
@@ -121,6 +124,8 @@ pub(crate) fn decide(
         in_hand: ahead.iter().map(Work::id).collect(),
         works: ahead.into_iter().map(|work| (work.id(), work)).collect(),
         unreadable: BTreeMap::new(),
+        aside: BTreeMap::new(),
+        releases: BTreeMap::new(),
         waiters: HashMap::new(),
         seen: loaded.seen.iter().copied().collect(),
         taken: HashSet::new(),
@@ -169,20 +174,20 @@ pub(crate) fn decide(
 impl Decider<'_> {
     fn open(&mut self, loaded: &Loaded) {
         for row in loaded.instances.iter().filter(|row| !self.in_hand.contains(&row.id)) {
-            if let Some(why) = &row.aside {
-                tracing::debug!(instance = %row.id, "set aside, what is meant for it waits: {why}");
-                self.unreadable.insert(row.id, row.definition);
-                continue;
-            }
             let work = match self.ground.catalogue.by_number(row.definition) {
                 Some(deployed) => Work::open(row, deployed.clone()).map_err(|why| why.to_string()),
                 None => Err("this build has no plan for its definition".to_owned()),
             };
-            match work {
-                Ok(work) => {
+            match (work, &row.aside) {
+                (Ok(work), None) => {
                     self.works.insert(row.id, work);
                 }
-                Err(why) => {
+                (Ok(work), Some(why)) => {
+                    tracing::debug!(instance = %row.id, "set aside, what is meant for it waits: {why}");
+                    self.unreadable.insert(row.id, row.definition);
+                    self.aside.insert(row.id, work);
+                }
+                (Err(why), _) => {
                     tracing::error!(instance = %row.id, "left to other workers, its mail waits: {why}");
                     self.unreadable.insert(row.id, row.definition);
                 }
@@ -265,6 +270,7 @@ impl Decider<'_> {
             let kept = std::mem::take(&mut self.kept_for);
             self.decision.groups.push(Decided { items, kept, ..Decided::alone(group) });
         }
+        self.decision.groups.extend(self.releases.into_values());
         let limits = &self.ground.shared.options.engine;
         for work in self.works.into_values().filter(|work| !work.is_idle()) {
             match work.may_run_ahead(limits) {

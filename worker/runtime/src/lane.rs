@@ -221,7 +221,7 @@ impl Lane {
     ) -> Aftermath {
         let mut items = self.aheads.let_through(items);
         let back = self.come_back(&items);
-        let (catalogue, mut routes, loaded, released) = self.load(&mut items, children).await;
+        let (catalogue, mut routes, loaded) = self.load(&mut items, children).await;
         let fresh = items.len();
         let (works, runs) = unpack(back, &mut items, &mut routes);
         let now_us = loaded.now_us;
@@ -234,7 +234,7 @@ impl Lane {
             ticks_us,
             status_changes: self.shared.published.changes(),
         };
-        let ground = Ground { catalogue: &catalogue, shared: &self.shared, active, released: &released, env };
+        let ground = Ground { catalogue: &catalogue, shared: &self.shared, active, env };
         // A batch of long workflows must not keep the heartbeat and the relay from their thread.
         let decide = || decide(ground, &items[..fresh], &routes[..fresh], loaded, works);
         let mut decision = tokio::task::block_in_place(decide);
@@ -263,8 +263,7 @@ impl Lane {
         &self,
         items: &mut Vec<Item>,
         children: &[InstanceId],
-    ) -> (Arc<Catalogue>, Vec<Route>, Loaded, Vec<InstanceId>) {
-        let mut released = Vec::new();
+    ) -> (Arc<Catalogue>, Vec<Route>, Loaded) {
         loop {
             let catalogue = self.shared.catalogues.current();
             if !catalogue.whole {
@@ -276,13 +275,8 @@ impl Lane {
             request.instances.extend(children);
             sort_unique(&mut request.instances);
             let loaded = self.until_reached("load", || self.shared.store.load(&request)).await;
-            let now = self.release(items, &loaded).await;
-            if !now.is_empty() {
-                released.extend(now);
-                continue;
-            }
             if loaded.catalogue <= catalogue.version {
-                return (catalogue, routes, loaded, released);
+                return (catalogue, routes, loaded);
             }
             let refresh =
                 || self.shared.catalogues.refresh(&*self.shared.store, loaded.catalogue, &self.shared.options.engine);

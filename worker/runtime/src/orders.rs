@@ -2,7 +2,7 @@
 //! drains within its next sign of life (PROTOCOL D1).
 
 use flagstop_schemas::InstanceId;
-use flagstop_store::port::{Batch, Group, Store, StoreError, Verdict};
+use flagstop_store::port::{Aside, Batch, Group, Store, StoreError, Verdict};
 use flagstop_store::rows::{DefinitionNumber, NewMail};
 
 use crate::codec::Mail;
@@ -35,7 +35,8 @@ pub async fn rerun(
     Ok(again)
 }
 
-/// Writes the order into the instance's mailbox.
+/// Writes the order into the instance's mailbox. What is set aside is released by whoever tells it to continue, and at once:
+/// its mailbox may hold more than a worker reads.
 ///
 /// # Errors
 /// When the store does not take it.
@@ -51,7 +52,20 @@ pub async fn tell(
         Order::Continue => Mail::Continue,
         Order::Retry => Mail::Retry,
     };
+    if order == Order::Continue && store.instance(instance).await?.is_some_and(|it| it.aside.is_some()) {
+        // The letter goes with it: it may have been suspended, too.
+        let released = Group { aside: Some(Aside { instance, reason: None }), ..letter(instance, definition, &mail) };
+        let batch = Batch { worker: None, groups: vec![released] };
+        // Or somebody released it meanwhile.
+        if store.commit(&batch).await? == [Verdict::Applied] {
+            return Ok(());
+        }
+    }
     write(store, instance, definition, &mail).await
+}
+
+fn letter(instance: InstanceId, definition: DefinitionNumber, mail: &Mail) -> Group {
+    Group { post: vec![NewMail { instance, definition, stimulus: mail.encode() }], ..Group::default() }
 }
 
 async fn write(
@@ -60,8 +74,7 @@ async fn write(
     definition: DefinitionNumber,
     mail: &Mail,
 ) -> Result<(), StoreError> {
-    let post = vec![NewMail { instance, definition, stimulus: mail.encode() }];
-    let batch = Batch { worker: None, groups: vec![Group { post, ..Group::default() }] };
+    let batch = Batch { worker: None, groups: vec![letter(instance, definition, mail)] };
     match store.commit(&batch).await?.as_slice() {
         [Verdict::Applied] => Ok(()),
         verdicts => Err(StoreError::Failed(format!("the order was not written: {verdicts:?}"))),

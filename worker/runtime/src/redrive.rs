@@ -10,6 +10,7 @@ use flagstop_schemas::message_key;
 use flagstop_store::port::Redrive;
 use flagstop_store::rows::DeadLetter;
 
+use crate::blame::INSTANCE_KILLS;
 use crate::decide::STORED_EVENT;
 use crate::letters::is_brokers_own;
 
@@ -22,6 +23,10 @@ pub fn redrive(letter: &DeadLetter, limits: &CodecLimits) -> Result<Redrive, Str
         Ok(event) => Ok(Redrive { letter: letter.id, message: Some(message_key(&event.source, &event.id)) }),
         // What could not be read had no inbox row. Another build, or a higher limit, may read it.
         Err(_) if letter.origin.contains('@') => Ok(Redrive { letter: letter.id, message: None }),
+        Err(_) if letter.code == INSTANCE_KILLS => Err(format!(
+            "it is no message that came in, but about {0}; `flagstop instances continue` releases {0}",
+            letter.origin
+        )),
         Err(_) => Err(format!(
             "it is no message that came in, but about {}; look at the instance (`flagstop instances why`), and retry or \
              rerun that",
@@ -101,6 +106,9 @@ mod tests {
         let limits = CodecLimits::default();
         let junk = letter("flagstop.work@3", None, &[], "junk");
         assert_eq!(redrive(&junk, &limits), Ok(Redrive { letter: junk.id, message: None }));
+        let killer =
+            DeadLetter { code: INSTANCE_KILLS.into(), ..letter("instance i-1", Some("application/json"), &[], "{}") };
+        assert!(redrive(&killer, &limits).expect_err("no message").contains("instances continue"));
         let inner = letter("mailbox of instance i-1", Some("application/json"), &[], "{}");
         assert!(redrive(&inner, &limits).expect_err("no message").contains("instances why"));
     }

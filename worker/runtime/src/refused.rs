@@ -35,4 +35,9 @@ impl Refused {
         let recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         recent.get(refusal).is_some_and(|since| since.elapsed() < PAUSE)
     }
+
+    /// Of an instance that takes again what it refused.
+    pub(crate) fn forget(&self, instance: InstanceId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|(whose, ..), _| *whose != instance);
+    }
 }

@@ -140,6 +140,7 @@ impl Work {
             dead,
             notes,
             remarks,
+            aside,
         } = &self.group;
         let holds_nothing_for_others = children.is_empty()
             && schedules.is_empty()
@@ -148,6 +149,7 @@ impl Work {
             && dead.is_empty()
             && notes.is_empty()
             && remarks.is_empty()
+            && aside.is_none()
             && self.kept.is_empty();
         self.instance.runs_ahead(&self.deployed.plan, &self.now)
             && !self.more

@@ -160,6 +160,21 @@ pub struct Group {
     pub notes: Vec<Note>,
     /// What instances' histories are to show and what changes nothing else (PROTOCOL D9).
     pub remarks: Vec<Remark>,
+    /// An instance that is set aside, or released (PROTOCOL D8). The group itself may insert it, and writes it in no other way.
+    pub aside: Option<Aside>,
+}
+
+/// An instance that is set aside, or released. It keeps its phase, its revision and its rows; whoever loads it sees the reason
+/// and leaves it alone. Its marks of [`Store::suspect`] go in the same transaction.
+///
+/// Not a transition: whoever has loaded the instance before may commit one more. One that is not there, or that is to be
+/// released and was not set aside, makes the group [`Verdict::Conflict`]; so does one that somebody else is writing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Aside {
+    /// Which.
+    pub instance: InstanceId,
+    /// Why; `None`: it is released.
+    pub reason: Option<String>,
 }
 
 /// A schedule's new memory.
@@ -195,7 +210,8 @@ pub enum Verdict {
     Gone,
     /// These leases have moved on: drop their results, decide again without them.
     Fenced(Vec<EffectLease>),
-    /// The revision or a schedule's token moved, or a new instance or schedule is already there: load and decide again.
+    /// The revision or a schedule's token moved, a new instance or schedule is already there, or one that is to be set aside or
+    /// released can't be: load and decide again.
     Conflict,
     /// An instance of the group is to live under an activation key under which this other one lives: decide what to do with
     /// the trigger.
@@ -571,10 +587,6 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Takes the marks off: what was tried has not killed.
     async fn clear(&self, ids: &[Hash16]) -> Result<(), StoreError>;
-
-    /// Sets an instance aside with a reason, or releases it. It keeps its phase and its rows; whoever loads it sees the
-    /// reason and leaves it alone. `false`: there is no such instance, or, released, it was not set aside.
-    async fn set_aside(&self, instance: InstanceId, reason: Option<&str>) -> Result<bool, StoreError>;
 
     /// Counts everything. Reads through whole tables: for metrics every now and then, not for the hot path.
     async fn census(&self) -> Result<Census, StoreError>;

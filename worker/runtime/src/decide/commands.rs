@@ -115,6 +115,9 @@ impl Decider<'_> {
                 Whose::Refused(code, why) => return self.set_aside(index, key, message, code, why),
             },
         };
+        if matches!(order.verb, Verb::Continue) && self.released_by_order(index, key, asked, instance) {
+            return;
+        }
         let answer = self.carry_out(instance, &order.verb, asked);
         let refused = match &answer {
             Answer::Done | Answer::Begun(_) => None,
@@ -158,9 +161,6 @@ impl Decider<'_> {
         };
         match applied {
             Ok(()) => Answer::Done,
-            Err(Refused::Rejected(_)) if matches!(verb, Verb::Continue) && self.ground.released.contains(&instance) => {
-                Answer::Done
-            }
             Err(Refused::Rejected(why)) => Answer::Refused(why.to_string()),
             Err(Refused::Panicked(why)) => Answer::Panicked(why),
         }
@@ -209,7 +209,7 @@ impl Decider<'_> {
         }
         let named = self.waiters.get(&business.hash()).into_iter().flatten().map(|(id, _)| *id);
         let named: Vec<InstanceId> = named.filter(|id| self.has_version(*id, version.as_deref())).collect();
-        let fits = |id: &InstanceId| self.works.get(id).is_none_or(|work| verb.fits(work.phase()));
+        let fits = |id: &InstanceId| self.known(*id).is_none_or(|work| verb.fits(work.phase()));
         let fitting: Vec<InstanceId> = named.iter().copied().filter(fits).collect();
         match (fitting.as_slice(), named.as_slice()) {
             ([one], _) => Whose::One(*one),
@@ -229,19 +229,19 @@ impl Decider<'_> {
     }
 
     /// Is what waited under a business key for this instance after all?
-    fn is_for(&self, order: &Order, instance: InstanceId) -> bool {
+    pub(super) fn is_for(&self, order: &Order, instance: InstanceId) -> bool {
         match &order.to {
             Addressee::Instance(named) => *named == instance,
             Addressee::Business(business) => {
                 let fits = |work: &Work| order.verb.fits(work.phase());
-                self.has_version(instance, business.version.as_deref()) && self.works.get(&instance).is_some_and(fits)
+                self.has_version(instance, business.version.as_deref()) && self.known(instance).is_some_and(fits)
             }
         }
     }
 
     fn has_version(&self, instance: InstanceId, version: Option<&str>) -> bool {
         let is = |work: &Work, version: &str| work.reference().version.to_string() == version;
-        version.is_none_or(|version| self.works.get(&instance).is_some_and(|work| is(work, version)))
+        version.is_none_or(|version| self.known(instance).is_some_and(|work| is(work, version)))
     }
 
     /// A command for whoever comes with this business key.

@@ -15,9 +15,15 @@ use crate::letters::inner_letter;
 use crate::work::{Refused, Work};
 
 impl Decider<'_> {
-    /// Drains one mail row. It is consumed whatever becomes of it, unless the instance can't be read.
+    /// Drains one mail row. It is consumed whatever becomes of it, unless the instance can't be read, or is set aside: then all
+    /// but its release waits.
     pub(super) fn mail(&mut self, row: &MailRow) {
         if self.unreadable.contains_key(&row.instance) {
+            if matches!(Mail::decode(&row.stimulus), Ok(Mail::Continue))
+                && let Some(release) = self.release(row.instance)
+            {
+                release.group.mail.push(row.id);
+            }
             return;
         }
         let mail = match Mail::decode(&row.stimulus) {

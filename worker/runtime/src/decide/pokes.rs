@@ -18,6 +18,13 @@ use crate::work::{BUSINESS_SLOT, Refused};
 impl Decider<'_> {
     pub(super) fn poke(&mut self, index: usize, instance: InstanceId, poke: &Poke) {
         if !self.works.contains_key(&instance) {
+            match poke {
+                Poke::Meeting(meeting) if self.released_by_meeting(index, instance, meeting) => return,
+                Poke::Drain if let Some(release) = self.releases.get_mut(&instance) => {
+                    return release.items.push(index);
+                }
+                _ => {}
+            }
             let refused = &self.ground.shared.refused;
             match poke {
                 Poke::Timer(timer) => refused.remember(refusal(timer.due())),

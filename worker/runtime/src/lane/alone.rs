@@ -1,13 +1,15 @@
-//! What may have killed a worker, tried by itself (PROTOCOL D8), and the release of what was set aside.
+//! What may have killed a worker, tried by itself (PROTOCOL D8), and set aside when it kills again and again.
 
-use flagstop_schemas::{Hash16, InstanceId};
-use flagstop_store::port::Loaded;
+use flagstop_schemas::InstanceId;
+use flagstop_store::port::{Aside, Batch, Group, Verdict};
 
-use super::Lane;
+use super::{Lane, STORE_RETRY, rest};
 use crate::blame::{self, Suspect};
-use crate::codec::Mail;
-use crate::commands::{Addressee, Command, Verb};
-use crate::intake::{Item, Message, Poke, Says};
+use crate::counters::add;
+use crate::intake::Poke;
+
+/// How often an instance is tried to be set aside while others write it. After that its mark stays, for the next time.
+const SET_ASIDE_TRIES: u32 = 5;
 
 impl Lane {
     /// Tries one suspect while nothing else goes on in this process, marked before and cleared after (PROTOCOL D8).
@@ -23,16 +25,7 @@ impl Lane {
                 tracing::error!(origin = %delivery.origin, kills, "FS-MESSAGE-KILLS: a message is set aside; see the dead letters");
                 Some(blame::deadly_message(delivery, kills))
             }
-            Suspect::Poke(instance, poke) if kills >= enough => {
-                let reason = blame::deadly_instance(instance, &poke, kills);
-                tracing::error!(%instance, "an instance is set aside: {reason}");
-                let reason = Some(reason.as_str());
-                self.until_reached("setting aside", || self.shared.store.set_aside(instance, reason)).await;
-                if let Poke::Effect { lease, .. } = &poke {
-                    self.effects.forget(lease);
-                }
-                None
-            }
+            Suspect::Poke(instance, poke) if kills >= enough => return self.set_aside(instance, &poke, kills).await,
             Suspect::Poke(instance, poke) => self.current(instance, poke),
             suspect => Some(suspect.into_item(&self.shared.options)),
         };
@@ -42,27 +35,27 @@ impl Lane {
         self.until_reached("clearing", || self.shared.store.clear(&mark)).await;
     }
 
-    /// Releases instances that are set aside and told to continue (PROTOCOL D8). Those that were: look again.
-    pub(super) async fn release(&self, items: &[Item], loaded: &Loaded) -> Vec<InstanceId> {
-        let mut released = Vec::new();
-        for row in loaded.instances.iter().filter(|row| row.aside.is_some()) {
-            let mut mail = loaded.mail.iter().filter(|mail| mail.instance == row.id);
-            let told = mail.any(|mail| matches!(Mail::decode(&mail.stimulus), Ok(Mail::Continue)))
-                || items.iter().any(|item| continues(item, row.id));
-            if told {
-                tracing::info!(instance = %row.id, "released");
-                let mark = [Hash16(row.id.0)];
-                self.until_reached("clearing", || self.shared.store.clear(&mark)).await;
-                self.until_reached("release", || self.shared.store.set_aside(row.id, None)).await;
-                released.push(row.id);
+    /// Sets an instance aside that has killed too often; its mark goes with that.
+    async fn set_aside(&self, instance: InstanceId, poke: &Poke, kills: i32) {
+        let reason = blame::deadly_instance(instance, poke, kills);
+        let dead = vec![blame::letter_of(instance, &reason, self.shared.about_now_us())];
+        let aside = Some(Aside { instance, reason: Some(reason.clone()) });
+        let groups = vec![Group { aside, dead, ..Group::default() }];
+        let batch = Batch { worker: Some(self.shared.worker), groups };
+        let mut pause = STORE_RETRY.0;
+        for _ in 0..SET_ASIDE_TRIES {
+            let (verdicts, _) = self.commit_groups(&batch).await;
+            if verdicts == [Verdict::Applied] {
+                tracing::error!(%instance, "an instance is set aside: {reason}");
+                add(&self.shared.counters.dead_letters, 1);
+                self.shared.journal_grew.notify_one();
+                if let Poke::Effect { lease, .. } = poke {
+                    self.effects.forget(lease);
+                }
+                return;
             }
+            pause = rest(pause).await;
         }
-        released
+        tracing::warn!(%instance, "an instance that kills workers is not there, or others write it: it could not be set aside");
     }
-}
-
-/// Is this the command to this instance to continue?
-fn continues(item: &Item, instance: InstanceId) -> bool {
-    matches!(item, Item::Message(Message { says: Says::Command { command: Command::Order(order), .. }, .. })
-        if matches!(order.verb, Verb::Continue) && matches!(order.to, Addressee::Instance(to) if to == instance))
 }

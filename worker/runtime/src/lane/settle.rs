@@ -90,6 +90,11 @@ impl Lane {
         after.look.kept.extend(decided.kept);
         after.born.extend(decided.instance.filter(|_| decided.born));
         after.named.extend(decided.named);
+        if let Some(aside) = &group.aside {
+            // What it refused while it was set aside, it takes now.
+            self.shared.refused.forget(aside.instance);
+            after.next.push(Item::Poke(aside.instance, Poke::Drain));
+        }
         for mail in &group.post {
             // A letter to itself is long work that was cut: the others have their turn first (PROTOCOL D18). When there is
             // no place, the recovery finds it.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use flagstop_schemas::{Hash16, InstanceId};
 use uuid::Uuid;
 
-use crate::port::{Batch, Group, InstanceWrite, LoadRequest, Loaded, Page, Store, Verdict};
+use crate::port::{Aside, Batch, Group, InstanceWrite, LoadRequest, Loaded, Page, Store, Verdict};
 use crate::rows::{
     BookmarkRow, DeadLetter, EffectLease, EffectRow, InstanceRow, JournalRow, NewMail, NewParked, WorkerId,
 };
@@ -155,6 +155,12 @@ pub async fn apply(store: &Shared, groups: Vec<Group>) {
     for (ord, verdict) in commit(store, groups).await.iter().enumerate() {
         assert_eq!(*verdict, Verdict::Applied, "group {ord}");
     }
+}
+
+/// A group that sets an instance aside, or releases it.
+#[must_use]
+pub fn aside(name: &str, reason: Option<&str>) -> Group {
+    Group { aside: Some(Aside { instance: id(name), reason: reason.map(str::to_owned) }), ..Group::default() }
 }
 
 /// Loads instances by name.

@@ -104,6 +104,8 @@ macro_rules! conformance {
                 instances_are_found_by_definition_key_age_and_error,
                 d8_an_instance_that_is_set_aside_says_why_until_it_is_released,
                 d8_tries_are_counted_until_the_mark_is_taken_off,
+                d8_a_release_stands_or_falls_with_its_message,
+                d8_an_instance_may_come_set_aside,
                 a_redriven_letters_message_is_new_again,
                 dead_letters_are_found_by_code_in_pages,
                 unheard_events_are_listed_newest_first,

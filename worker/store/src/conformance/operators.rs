@@ -1,6 +1,8 @@
 //! What operators do: find instances, follow the journal, give letters to the workers again, disable definitions, count. And
 //! marks on what may have killed a worker.
 
+use flagstop_schemas::Hash16;
+
 use super::fixtures::*;
 use crate::port::{
     Census, Enabled, Group, InstanceFilter, JournalFrom, JournalPage, LetterFilter, ParkedFilter, Redrive, Verdict,
@@ -55,24 +57,63 @@ pub async fn instances_are_found_by_definition_key_age_and_error(store: Shared) 
 /// D8: who is set aside keeps its rows and its revision, says why wherever it is read, and is released once.
 pub async fn d8_an_instance_that_is_set_aside_says_why_until_it_is_released(store: Shared) {
     apply(&store, vec![group("a", 0), group("b", 0)]).await;
-    let aside = |reason: Option<&'static str>| {
-        let store = store.clone();
-        async move { store.set_aside(id("a"), reason).await.expect("the store sets aside") }
-    };
-    assert!(aside(Some("it killed three Workers")).await);
-    assert_eq!(instance(&store, "a").await.expect("it is there").aside.as_deref(), Some("it killed three Workers"));
-    assert_eq!(instance(&store, "b").await.expect("it is there").aside, None);
+    assert_eq!(commit_one(&store, aside("a", Some("it killed three Workers"))).await, Verdict::Applied);
+    let reason = |row: Option<crate::rows::InstanceRow>| row.expect("it is there").aside;
+    assert_eq!(reason(instance(&store, "a").await).as_deref(), Some("it killed three Workers"));
+    assert_eq!(reason(instance(&store, "b").await), None);
     let summary = store.instance(id("a")).await.expect("the store gives an instance").expect("it is there");
     assert_eq!((summary.revision, summary.aside.as_deref()), (1, Some("it killed three Workers")));
     assert_eq!(found(&store, InstanceFilter { aside: true, ..InstanceFilter::default() }).await, ["a"]);
     let worded = InstanceFilter { error: Some("three workers".into()), ..InstanceFilter::default() };
     assert_eq!(found(&store, worded).await, ["a"]);
     apply(&store, vec![group("a", 1)]).await;
-    assert!(instance(&store, "a").await.expect("it is there").aside.is_some(), "a transition does not release it");
-    assert!(aside(None).await);
-    assert!(!aside(None).await, "it was released before");
-    assert_eq!(instance(&store, "a").await.expect("it is there").aside, None);
-    assert!(!store.set_aside(id("nobody"), Some("x")).await.expect("the store answers"));
+    assert!(reason(instance(&store, "a").await).is_some(), "a transition does not release it");
+    assert_eq!(commit_one(&store, aside("a", None)).await, Verdict::Applied);
+    assert_eq!(reason(instance(&store, "a").await), None);
+    assert_eq!(commit_one(&store, aside("a", None)).await, Verdict::Conflict, "it was released before");
+    assert_eq!(commit_one(&store, aside("nobody", Some("x"))).await, Verdict::Conflict);
+    assert_eq!(commit_one(&store, aside("nobody", None)).await, Verdict::Conflict);
+}
+
+/// D8: what releases an instance is consumed with the release or not at all, and the next try begins to count anew.
+pub async fn d8_a_release_stands_or_falls_with_its_message(store: Shared) {
+    apply(&store, vec![group("a", 0)]).await;
+    let mark = [Hash16(id("a").0)];
+    for tries in 1..=3 {
+        assert_eq!(store.suspect(&mark).await.expect("the store marks"), [tries]);
+    }
+    apply(&store, vec![aside("a", Some("it kills"))]).await;
+    assert_eq!(store.suspect(&mark).await.expect("the store marks"), [1], "who is set aside has been judged");
+    let release = || Group { inbox: vec![hash("continue")], post: vec![mail("a", "go on")], ..aside("a", None) };
+    // Another message of the group was there before: it leaves no trace.
+    apply(&store, vec![hearing("b", 0, &["seen"])]).await;
+    let torn = Group { inbox: vec![hash("continue"), hash("seen")], ..release() };
+    assert_eq!(commit_one(&store, torn).await, Verdict::Duplicate(vec![hash("seen")]));
+    assert!(instance(&store, "a").await.expect("it is there").aside.is_some());
+    assert!(!seen(&store, "continue").await && load(&store, &["a"]).await.mail.is_empty());
+    // Twice in one batch, and then once more.
+    let verdicts = commit(&store, vec![release(), Group { inbox: vec![hash("again")], ..aside("a", None) }]).await;
+    assert_eq!(verdicts, [Verdict::Applied, Verdict::Conflict]);
+    assert_eq!(commit_one(&store, release()).await, Verdict::Duplicate(vec![hash("continue")]));
+    let loaded = load(&store, &["a"]).await;
+    assert_eq!((loaded.instances[0].aside.clone(), loaded.instances[0].revision), (None, 1));
+    assert_eq!(loaded.mail.len(), 1);
+    assert!(!seen(&store, "again").await);
+    assert_eq!(store.suspect(&mark).await.expect("the store marks"), [1]);
+}
+
+/// D8: what begins to kill before it is there comes into the store set aside.
+pub async fn d8_an_instance_may_come_set_aside(store: Shared) {
+    let new = Group { post: vec![mail("a", "start")], ..group("a", 0) };
+    apply(&store, vec![Group { aside: aside("a", Some("its start kills")).aside, ..new }]).await;
+    let loaded = load(&store, &["a"]).await;
+    assert_eq!((loaded.instances[0].revision, loaded.instances[0].aside.as_deref()), (1, Some("its start kills")));
+    assert_eq!(loaded.mail.len(), 1);
+    let again = Group { aside: aside("a", Some("twice")).aside, ..group("a", 0) };
+    assert_eq!(commit_one(&store, again).await, Verdict::Conflict);
+    let verdicts = commit(&store, vec![group("b", 0), aside("b", Some("at once"))]).await;
+    assert_eq!(verdicts, [Verdict::Applied, Verdict::Applied]);
+    assert_eq!(instance(&store, "b").await.expect("it is there").aside.as_deref(), Some("at once"));
 }
 
 /// D8: each try is counted before it is made, and whoever made progress begins anew.
@@ -272,7 +313,7 @@ pub async fn everything_is_counted(store: Shared) {
     });
     apply(&store, vec![busy, with(group("b", 0), |write| write.status = 4), parking("e", "k")]).await;
     apply(&store, vec![Group { dead: vec![letter("l")], post: vec![mail("a", "x")], ..Group::default() }]).await;
-    store.set_aside(id("b"), Some("x")).await.expect("the store sets aside");
+    apply(&store, vec![aside("b", Some("x"))]).await;
     let census = store.census().await.expect("the store counts");
     let since_us = census.unpublished_since_us.expect("nothing is published");
     assert!(since_us <= census.now_us);

@@ -70,6 +70,7 @@ fn waves(groups: &[Group]) -> Vec<Vec<usize>> {
             .chain(group.claims.iter().map(|id| Taken::Claim(id.0)))
             .chain(group.mail.iter().map(|id| Taken::Mail(*id)))
             .chain(group.instance.iter().chain(&group.children).map(|(id, _)| Taken::Instance(id.0)))
+            .chain(group.aside.iter().map(|aside| Taken::Instance(aside.instance.0)))
             .chain(group.schedules.iter().map(|write| Taken::Schedule(write.id.0)))
             .chain(activations(group).map(|key| Taken::Activation(key.0)))
             .collect();

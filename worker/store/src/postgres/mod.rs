@@ -220,10 +220,6 @@ impl Store for PostgresStore {
         self.tell(suspects::clear(self, ids).await)
     }
 
-    async fn set_aside(&self, instance: InstanceId, reason: Option<&str>) -> Result<bool, StoreError> {
-        self.tell(suspects::set_aside(self, instance, reason).await)
-    }
-
     async fn census(&self) -> Result<Census, StoreError> {
         self.tell(follow::census(self).await)
     }

@@ -111,6 +111,10 @@ columns! {
     Remarks { instance: Uuid, definition: i32, shard: i16, events: &'a [u8], }
 }
 columns! {
+    /// Instances that are set aside, or released.
+    Asides { id: Uuid, reason: Option<&'a str>, }
+}
+columns! {
     /// Dead letters.
     Letters {
         id: Uuid, code: &'a str, reason: &'a str, origin: &'a str, content_type: Option<&'a str>, headers: &'a [u8],
@@ -151,6 +155,7 @@ pub(super) struct Sheet<'a> {
     pub(super) remarks: Remarks<'a>,
     /// One more column of `writes`.
     pub(super) errors: Vec<Option<&'a str>>,
+    pub(super) asides: Asides<'a>,
 }
 
 impl<'a> Sheet<'a> {
@@ -214,6 +219,9 @@ impl<'a> Sheet<'a> {
         }
         for note in &group.notes {
             self.notes.push(ord, note.id.0, InstanceId(note.id.0).shard(SHARDS), &note.events);
+        }
+        if let Some(aside) = &group.aside {
+            self.asides.push(ord, aside.instance.0, aside.reason.as_deref());
         }
     }
 

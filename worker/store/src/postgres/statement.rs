@@ -11,7 +11,8 @@
 //!
 //! Batches must not block one another in a circle. So instances are locked first and in order of their ids, then claims
 //! with what else is parked of their messages, mail, fences and schedules; and whatever goes into a unique index goes in the order of its key. Between the writing parts Postgres
-//! chooses the order, the same for every batch.
+//! chooses the order, the same for every batch. Instances that are set aside or released come last, so nobody waits for one of
+//! these: who finds it locked has lost.
 
 use super::connections::Statement;
 use super::rows::{Columns, Sheet};
@@ -35,6 +36,7 @@ with clock as materialized (select now_us() as now_us)
 
 , active as materialized (
   select * from unnest($94::int4[], $95::uuid[], $96::uuid[], $97::bool[]) as x(ord, key, instance, live))
+, aside as materialized (select * from unnest($105::int4[], $106::uuid[], $107::text[]) as x(ord, id, reason))
 
 , dup as materialized (
   select ord, key from msg where key in (select key from inbox where key = any(array(select key from msg))))
@@ -60,6 +62,10 @@ with clock as materialized (select now_us() as now_us)
 , planned as materialized (
   select plan.ord, plan.id from plan join schedules s on s.id = plan.id
   where (select count(*) from held) >= 0 and s.token = plan.was order by plan.id for no key update of s)
+, shelved as materialized (
+  select aside.ord, aside.id from aside join instances i on i.id = aside.id
+  where (select count(*) from planned) >= 0 and (i.aside is not null or aside.reason is not null)
+  order by aside.id for no key update of i skip locked)
 
 , lost as materialized (
   select ord, 0 as why, key as id, null::int8 as slot, null::int4 as epoch from dup
@@ -72,6 +78,8 @@ with clock as materialized (select now_us() as now_us)
   union all select ord, 3, id, null, null from (
     select ord, id from plan where was is not null except select * from planned) s
   union all select plan.ord, 3, plan.id, null, null from plan join schedules s on s.id = plan.id where plan.was is null
+  union all select ord, 3, id, null, null from (
+    select ord, id from aside where id not in (select id from w where revision = 0) except select * from shelved) c
   union all select active.ord, 4, a.instance, null, null from active
     cross join lateral (select instance from activations where key = active.key offset 0) a
     where active.live and a.instance <> active.instance)
@@ -98,10 +106,16 @@ with clock as materialized (select now_us() as now_us)
   from w where i.id = w.id and i.revision = w.revision and w.revision > 0 and w.ord in (select ord from go))
 , instances_in as (
   insert into instances (
-    id, created_us, updated_us, ended_us, definition, revision, status, parent, parent_slot, business_key, state, error)
+    id, created_us, updated_us, ended_us, definition, revision, status, parent, parent_slot, business_key, state, error,
+    aside)
   select id, now_us, now_us, case when ended then now_us end, definition, 1, status, parent, parent_slot, business_key,
-    state, error
+    state, error, (select reason from aside where aside.id = w.id)
   from w cross join clock where revision = 0 and ord in (select ord from go) order by id)
+, instances_aside as (
+  update instances i set aside = aside.reason from aside
+  where i.id = aside.id and aside.ord in (select ord from go) and aside.id in (select id from shelved))
+, suspects_out as (
+  delete from suspects s using aside where s.id = aside.id and aside.ord in (select ord from go))
 , values_out as (
   delete from large_values v using unnest($77::int4[], $78::uuid[], $79::uuid[]) as x(ord, instance, hash)
   where v.instance = x.instance and v.hash = x.hash and x.ord in (select ord from go))
@@ -209,5 +223,5 @@ pub(super) fn statement(sheet: Sheet, overlap_us: i64) -> Statement {
     let statement = statement.bind(i32::from(crate::rows::SHARDS));
     let statement = sheet.schedules.bind(sheet.values_out.bind(sheet.values_in.bind(statement)));
     let statement = sheet.activations.bind(sheet.notes.bind(statement)).bind(overlap_us);
-    sheet.remarks.bind(statement).bind(sheet.errors)
+    sheet.asides.bind(sheet.remarks.bind(statement).bind(sheet.errors))
 }

@@ -1,9 +1,9 @@
-//! What may have killed a worker (PROTOCOL D8): marks on messages and instances that are tried by themselves, and instances that
-//! were set aside. Judges nothing.
+//! Marks on messages and instances that are tried by themselves because they may have killed a worker (PROTOCOL D8). Judges
+//! nothing; who is set aside is a matter of a commit.
 
 use std::collections::HashMap;
 
-use flagstop_schemas::{Hash16, InstanceId};
+use flagstop_schemas::Hash16;
 use sqlx::Row as _;
 use uuid::Uuid;
 
@@ -15,10 +15,6 @@ on conflict (id) do update set tries = s.tries + 1, at_us = excluded.at_us
 returning id, tries";
 
 const CLEAR: &str = "delete from suspects where id = any($1)";
-
-// Not a transition: the revision stays. Whoever has loaded the instance before may commit one more transition.
-const SET_ASIDE: &str =
-    "update instances set aside = $2 where id = $1 and ($2 is not null or aside is not null) returning id";
 
 pub(super) async fn suspect(store: &PostgresStore, ids: &[Hash16]) -> Result<Vec<i32>, sqlx::Error> {
     let mut unique: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
@@ -34,13 +30,4 @@ pub(super) async fn clear(store: &PostgresStore, ids: &[Hash16]) -> Result<(), s
     let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
     store.connections.fetch(sqlx::query(CLEAR).bind(ids)).await?;
     Ok(())
-}
-
-pub(super) async fn set_aside(
-    store: &PostgresStore,
-    instance: InstanceId,
-    reason: Option<&str>,
-) -> Result<bool, sqlx::Error> {
-    let statement = sqlx::query(SET_ASIDE).bind(instance.0).bind(reason.map(str::to_owned));
-    Ok(!store.connections.fetch(statement).await?.is_empty())
 }

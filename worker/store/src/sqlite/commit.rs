@@ -19,7 +19,7 @@ use super::connection::{Command, Writing};
 use super::encode::{self, Rows};
 use super::write::{self, Accepted};
 use super::{SqliteStore, errors};
-use crate::port::{Batch, Group, InstanceWrite, Verdict};
+use crate::port::{Aside, Batch, Group, InstanceWrite, Verdict};
 use crate::rows::{DeadLetter, EffectLease};
 
 /// What the groups' conditions are compared with; what a judged group will change is noted in it.
@@ -37,6 +37,8 @@ struct Facts {
     tokens: HashMap<Uuid, i64>,
     /// Who lives under which activation key.
     active: HashMap<Uuid, Uuid>,
+    /// Of the instances that are to be set aside or released: is it set aside now?
+    aside: HashMap<Uuid, bool>,
     newest_us: i64,
 }
 
@@ -59,6 +61,8 @@ UNION ALL
 SELECT 7, s.id, s.token, NULL FROM json_each($8) j CROSS JOIN schedules s ON s.id = unhex(j.value)
 UNION ALL
 SELECT 8, a.key, a.instance, NULL FROM json_each($9) j CROSS JOIN activations a ON a.key = unhex(j.value)
+UNION ALL
+SELECT 9, i.id, i.aside IS NOT NULL, NULL FROM json_each($10) j CROSS JOIN instances i ON i.id = unhex(j.value)
 UNION ALL
 SELECT 6, NULL, at_us, NULL FROM (SELECT at_us FROM journal ORDER BY seq DESC LIMIT 1)";
 
@@ -133,7 +137,8 @@ async fn begin(store: &SqliteStore, batch: &Batch) -> Result<(Writing, Facts), s
         .bind(encode::ids(groups.iter().flat_map(|group| &group.dead).map(|letter| letter.id.0)))
         .bind(batch.worker.map(|worker| worker.0))
         .bind(encode::ids(groups.iter().flat_map(|group| &group.schedules).map(|write| write.id.0)))
-        .bind(encode::ids(groups.iter().flat_map(written).filter_map(|(_, write)| write.activation).map(|key| key.0)));
+        .bind(encode::ids(groups.iter().flat_map(written).filter_map(|(_, write)| write.activation).map(|key| key.0)))
+        .bind(encode::ids(groups.iter().filter_map(|group| group.aside.as_ref()).map(|aside| aside.instance.0)));
     let (writing, rows) = store.connections.write(store.connections.counted(command)).await?;
     Ok((writing, Facts::read(&rows)?))
 }
@@ -155,6 +160,7 @@ impl Facts {
                 4 => _ = facts.revisions.insert(row.try_get(1)?, row.try_get(2)?),
                 5 => _ = facts.letters.insert(row.try_get(1)?),
                 8 => _ = facts.active.insert(row.try_get(1)?, row.try_get(2)?),
+                9 => _ = facts.aside.insert(row.try_get(1)?, row.try_get(2)?),
                 7 => _ = facts.tokens.insert(row.try_get(1)?, row.try_get(2)?),
                 _ => facts.newest_us = row.try_get(2)?,
             }
@@ -184,6 +190,9 @@ impl Facts {
         if group.schedules.iter().any(|write| self.tokens.get(&write.id.0).copied() != write.was) {
             return Verdict::Conflict;
         }
+        if group.aside.as_ref().is_some_and(|aside| !self.fits(group, aside)) {
+            return Verdict::Conflict;
+        }
         let other = |(id, write): &(InstanceId, InstanceWrite)| {
             let holder = self.active.get(&write.activation?.0)?;
             (!write.ended && *holder != id.0).then_some(InstanceId(*holder))
@@ -192,6 +201,13 @@ impl Facts {
             return Verdict::Active(holder);
         }
         unstorable(group).or_else(|| slot_twice(group)).map_or(Verdict::Applied, Verdict::Failed)
+    }
+
+    /// Only what is set aside can be released, and only what is there, or comes with the group, can be set aside.
+    fn fits(&self, group: &Group, aside: &Aside) -> bool {
+        let is_new = || written(group).any(|(id, write)| *id == aside.instance && write.revision == 0);
+        let was_aside = self.aside.get(&aside.instance.0);
+        was_aside.is_some_and(|was_aside| *was_aside || aside.reason.is_some()) || is_new()
     }
 
     /// What is to be written of a group that may be: of its dead letters only those that are new.
@@ -220,6 +236,7 @@ impl Facts {
         }
         for (id, write) in written(group) {
             self.revisions.insert(id.0, write.revision + 1);
+            self.aside.entry(id.0).or_insert(false);
             match write.activation {
                 Some(key) if write.ended => _ = self.active.remove(&key.0),
                 Some(key) => _ = self.active.insert(key.0, id.0),
@@ -228,6 +245,9 @@ impl Facts {
             for effect in &write.effects.drop {
                 self.epochs.remove(&(id.0, effect.slot));
             }
+        }
+        if let Some(aside) = &group.aside {
+            self.aside.insert(aside.instance.0, aside.reason.is_some());
         }
     }
 }
@@ -253,7 +273,13 @@ fn unstorable(group: &Group) -> Option<String> {
         let media = letter.content_type.as_deref().unwrap_or_default();
         [("code", letter.code.as_str()), ("reason", &letter.reason), ("origin", &letter.origin), ("media type", media)]
     });
-    let (what, _) =
-        keys.chain(errors).chain(pointers).chain(types).chain(letters).find(|(_, text)| text.contains('\0'))?;
+    let asides = group.aside.iter().filter_map(|aside| Some(("reason", aside.reason.as_deref()?)));
+    let (what, _) = keys
+        .chain(errors)
+        .chain(pointers)
+        .chain(types)
+        .chain(letters)
+        .chain(asides)
+        .find(|(_, text)| text.contains('\0'))?;
     Some(format!("the {what} contains U+0000, which no database keeps in a text; take the character out"))
 }

@@ -1,9 +1,9 @@
-//! What may have killed a worker (D8): marks on messages and instances that are tried by themselves, and instances that were
-//! set aside. Judges nothing.
+//! Marks on messages and instances that are tried by themselves because they may have killed a worker (D8). Judges nothing; who
+//! is set aside is a matter of a commit.
 
 use std::collections::HashMap;
 
-use flagstop_schemas::{Hash16, InstanceId};
+use flagstop_schemas::Hash16;
 use sqlx::Row as _;
 use uuid::Uuid;
 
@@ -17,10 +17,6 @@ RETURNING id, tries";
 
 const CLEAR: &str = "DELETE FROM suspects WHERE id IN (SELECT unhex(value) FROM json_each($1))";
 
-// Not a transition: the revision stays. Whoever has loaded the instance before may commit one more transition.
-const SET_ASIDE: &str =
-    "UPDATE instances SET aside = $2 WHERE id = $1 AND ($2 IS NOT NULL OR aside IS NOT NULL) RETURNING 1";
-
 pub(super) async fn suspect(store: &SqliteStore, ids: &[Hash16]) -> Result<Vec<i32>, sqlx::Error> {
     let command = Command::fixed(MARK, 1).bind(encode::ids(ids.iter().map(|id| id.0))).bind(store.clock.now_us());
     let rows = written(store, command).await?;
@@ -32,15 +28,6 @@ pub(super) async fn suspect(store: &SqliteStore, ids: &[Hash16]) -> Result<Vec<i
 pub(super) async fn clear(store: &SqliteStore, ids: &[Hash16]) -> Result<(), sqlx::Error> {
     written(store, Command::fixed(CLEAR, 1).bind(encode::ids(ids.iter().map(|id| id.0)))).await?;
     Ok(())
-}
-
-pub(super) async fn set_aside(
-    store: &SqliteStore,
-    instance: InstanceId,
-    reason: Option<&str>,
-) -> Result<bool, sqlx::Error> {
-    let command = Command::fixed(SET_ASIDE, 1).bind(instance.0).bind(reason.map(str::to_owned));
-    Ok(!written(store, command).await?.is_empty())
 }
 
 async fn written(store: &SqliteStore, command: Command) -> Result<Vec<sqlx::sqlite::SqliteRow>, sqlx::Error> {

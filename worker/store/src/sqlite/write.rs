@@ -48,9 +48,11 @@ enum Part {
     Schedules,
     ActivationsGone,
     Activations,
+    Asides,
+    Suspects,
 }
 
-pub(super) const PARTS: usize = 21;
+pub(super) const PARTS: usize = 23;
 
 /// One statement per [`Part`]. `$1` is the time, `$2` the heap, `$3` the worker; each part's rows follow from `$4` on.
 pub(super) const STATEMENTS: [&str; PARTS] = [
@@ -121,6 +123,10 @@ pub(super) const STATEMENTS: [&str; PARTS] = [
     "DELETE FROM activations WHERE (key, instance) IN (SELECT unhex(value ->> 0), unhex(value ->> 1) FROM json_each($23))",
     "INSERT INTO activations (key, instance) SELECT unhex(value ->> 0), unhex(value ->> 1) FROM json_each($24) WHERE true
      ON CONFLICT (key) DO NOTHING",
+    "UPDATE instances SET aside = (SELECT CAST(substr($2, value ->> 1, value ->> 2) AS TEXT) FROM json_each($25)
+       WHERE unhex(value ->> 0) = instances.id)
+     WHERE id IN (SELECT unhex(value ->> 0) FROM json_each($25))",
+    "DELETE FROM suspects WHERE id IN (SELECT unhex(value ->> 0) FROM json_each($26))",
 ];
 
 /// The rows of all parts.
@@ -200,6 +206,11 @@ impl Sheet {
         }
         for schedule in &group.schedules {
             self.schedule(schedule);
+        }
+        if let Some(aside) = &group.aside {
+            let (rows, heap) = self.part(Part::Asides);
+            rows.id(aside.instance.0).text_or_null(heap, aside.reason.as_deref());
+            self.part(Part::Suspects).0.id(aside.instance.0);
         }
     }
 
