@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! a worker was missed ─► for a while, what it may have had in its hands is suspect:
-//!                        redelivered messages, timers and events from before, mail left behind, adopted effects
+//!                        redelivered messages, timers, schedules and events from before, mail left behind, adopted effects
 //! suspect ─► marked in the store ─► tried by itself, nothing else going on in this process ─► mark taken off
 //!                               └─► killed again: the mark stays and counts; after `blame_max` it is set aside
 //! ```
@@ -14,18 +14,26 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use bytes::Bytes;
 use flagstop_bus::port::Delivery;
 use flagstop_schemas::{Hash16, InstanceId};
-use flagstop_store::rows::DeadLetter;
+use flagstop_store::port::{Aside, Group, Loaded};
+use flagstop_store::rows::{MailRow, NewMail};
+use jiff::Timestamp;
 use tokio::sync::RwLock;
 
-use crate::intake::{Item, Junk, Message, Poke, Says, message};
+use crate::catalogue::Catalogue;
+use crate::codec::{Mail, raw};
+use crate::intake::{DueSchedule, Item, Junk, Message, Poke, Says, message};
 use crate::letters::{inner_letter, letter};
 use crate::options::Options;
+use crate::work::pending;
 
 /// How long after a worker was missed the others are wary. One that dies meanwhile begins it anew.
 const WARY_US: i64 = 60_000_000;
 
 /// The code of what is said of an instance that was set aside.
 pub(crate) const INSTANCE_KILLS: &str = "FS-INSTANCE-KILLS";
+
+/// The same of one that a schedule was to start.
+pub(crate) const SCHEDULE_KILLS: &str = "FS-SCHEDULE-KILLS";
 
 /// Headers that brokers change with each delivery.
 const BROKERS_OWN: &str = "x-";
@@ -69,19 +77,34 @@ impl Blame {
 
     /// The same for what comes from within.
     pub(crate) fn suspects_poke(&self, poke: &Poke, now_us: i64) -> bool {
+        if let Poke::Schedule(due) = poke
+            && due.has_killed()
+        {
+            return true;
+        }
         let Some(dead_until_us) = self.wary_of(now_us) else { return false };
         match poke {
             Poke::Drain => true,
             Poke::Timer(timer) => timer.due().due_us <= dead_until_us,
             Poke::Meeting(meeting) => meeting.parked_us <= dead_until_us,
             Poke::Effect { lease, .. } => lease.epoch > 1,
-            // That one is no instance yet that could be set aside, and this one changes nothing.
-            Poke::Schedule(_) | Poke::Late(_) => false,
+            Poke::Schedule(due) => due.due_us <= dead_until_us,
+            // It changes nothing.
+            Poke::Late(_) => false,
         }
     }
 }
 
 impl Suspect {
+    /// How often it may kill. A schedule whose last run was set aside gets no more than one try for each further one, or it would
+    /// kill so many workers for each.
+    pub(crate) fn kills_max(&self, blame_max: u32) -> i32 {
+        match self {
+            Self::Poke(_, Poke::Schedule(due)) if due.has_killed() => 1,
+            _ => i32::try_from(blame_max).unwrap_or(i32::MAX),
+        }
+    }
+
     /// Under which it is marked: the same at each delivery.
     pub(crate) fn id(&self) -> Hash16 {
         match self {
@@ -116,8 +139,55 @@ pub(crate) fn deadly_message(delivery: Delivery, kills: i32) -> Item {
     Item::Message(Message { delivery, says })
 }
 
+/// The group that sets an instance aside, with a letter that says why. One that is not there yet comes with it, not started, and
+/// with the mail that starts it: it is not lost, and is released like any other. `None`: there is nothing to set aside.
+pub(crate) fn shelve(
+    instance: InstanceId,
+    poke: &Poke,
+    kills: i32,
+    loaded: &Loaded,
+    catalogue: &Catalogue,
+) -> Option<Group> {
+    let is_there = loaded.instances.iter().any(|row| row.id == instance);
+    let group = match poke {
+        // It has begun after all: what kills comes to it in another way.
+        Poke::Schedule(_) if is_there => return None,
+        Poke::Schedule(due) => {
+            let definition = due.deployed.number;
+            let start = Mail::Start { input: raw("null".to_owned()), cause: None, depth: 0 };
+            Group {
+                instance: Some((instance, pending(instance, &due.deployed, None))),
+                post: vec![NewMail { instance, definition, stimulus: start.encode() }],
+                schedules: vec![due.shelved(loaded.now_us)],
+                ..Group::default()
+            }
+        }
+        _ if is_there => Group::default(),
+        _ => {
+            let starts = |mail: &&MailRow| {
+                mail.instance == instance && matches!(Mail::decode(&mail.stimulus), Ok(Mail::Start { .. }))
+            };
+            let start = loaded.mail.iter().find(starts)?;
+            let deployed = catalogue.by_number(start.definition)?;
+            Group { instance: Some((instance, pending(instance, deployed, None))), ..Group::default() }
+        }
+    };
+    let (code, origin, why) = match poke {
+        Poke::Schedule(due) => {
+            let it = due.deployed.plan.reference();
+            (SCHEDULE_KILLS, format!("schedule of {}/{}", it.namespace, it.name), deadly_start(instance, due, kills))
+        }
+        poke => (INSTANCE_KILLS, format!("instance {instance}"), deadly_instance(instance, poke, kills)),
+    };
+    // Each time is a letter of its own.
+    let body = Bytes::from(format!("{{\"instance\":\"{instance}\",\"setAsideUs\":{}}}", loaded.now_us));
+    let letter = inner_letter(origin, Some("application/json"), body, code, &why);
+    let reason = Some(format!("{code}: {}", letter.reason));
+    Some(Group { aside: Some(Aside { instance, reason }), dead: vec![letter], ..group })
+}
+
 /// Why an instance was set aside.
-pub(crate) fn deadly_instance(instance: InstanceId, poke: &Poke, kills: i32) -> String {
+fn deadly_instance(instance: InstanceId, poke: &Poke, kills: i32) -> String {
     let what = match poke {
         Poke::Drain => "its mail",
         Poke::Timer(_) => "a timer",
@@ -125,15 +195,21 @@ pub(crate) fn deadly_instance(instance: InstanceId, poke: &Poke, kills: i32) -> 
         Poke::Meeting(_) | Poke::Schedule(_) | Poke::Late(_) => "an event",
     };
     format!(
-        "{INSTANCE_KILLS}: a worker died each of the {kills} times that it gave {what} to this instance alone; mend what it \
-         meets (the worker's log before its end, its memory limit), then release it with `flagstop instances continue {instance}`"
+        "a worker died each of the {kills} times that it gave {what} to this instance alone; mend what it meets (the worker's \
+         log before its end, its memory limit), then release it with `flagstop instances continue {instance}`"
     )
 }
 
-/// The letter of an instance that was set aside: one each time.
-pub(crate) fn letter_of(instance: InstanceId, reason: &str, now_us: i64) -> DeadLetter {
-    let body = Bytes::from(format!("{{\"instance\":\"{instance}\",\"setAsideUs\":{now_us}}}"));
-    inner_letter(format!("instance {instance}"), Some("application/json"), body, INSTANCE_KILLS, reason)
+/// Why a run that was due never began.
+fn deadly_start(instance: InstanceId, due: &DueSchedule, kills: i32) -> String {
+    let it = due.deployed.plan.reference();
+    let at = Timestamp::from_microsecond(due.due_us).map(|at| at.to_string()).unwrap_or_default();
+    format!(
+        "a worker died each time ({kills} in all) that it began by itself the run of {}/{} {} that was due at {at}; the schedule \
+         goes on with its next due time, and this run waits, not started, as instance {instance}: mend what it meets (the \
+         worker's log before its end, its memory limit), then let it begin with `flagstop instances continue {instance}`",
+        it.namespace, it.name, it.version
+    )
 }
 
 #[cfg(test)]

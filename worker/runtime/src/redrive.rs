@@ -10,7 +10,7 @@ use flagstop_schemas::message_key;
 use flagstop_store::port::Redrive;
 use flagstop_store::rows::DeadLetter;
 
-use crate::blame::INSTANCE_KILLS;
+use crate::blame::{INSTANCE_KILLS, SCHEDULE_KILLS};
 use crate::decide::STORED_EVENT;
 use crate::letters::is_brokers_own;
 
@@ -23,10 +23,10 @@ pub fn redrive(letter: &DeadLetter, limits: &CodecLimits) -> Result<Redrive, Str
         Ok(event) => Ok(Redrive { letter: letter.id, message: Some(message_key(&event.source, &event.id)) }),
         // What could not be read had no inbox row. Another build, or a higher limit, may read it.
         Err(_) if letter.origin.contains('@') => Ok(Redrive { letter: letter.id, message: None }),
-        Err(_) if letter.code == INSTANCE_KILLS => Err(format!(
-            "it is no message that came in, but about {0}; `flagstop instances continue` releases {0}",
-            letter.origin
-        )),
+        // The reason names the instance, and how it is released.
+        Err(_) if [INSTANCE_KILLS, SCHEDULE_KILLS].contains(&letter.code.as_str()) => {
+            Err(format!("it is no message that came in, but about an instance that was set aside: {}", letter.reason))
+        }
         Err(_) => Err(format!(
             "it is no message that came in, but about {}; look at the instance (`flagstop instances why`), and retry or \
              rerun that",
@@ -106,9 +106,10 @@ mod tests {
         let limits = CodecLimits::default();
         let junk = letter("flagstop.work@3", None, &[], "junk");
         assert_eq!(redrive(&junk, &limits), Ok(Redrive { letter: junk.id, message: None }));
-        let killer =
-            DeadLetter { code: INSTANCE_KILLS.into(), ..letter("instance i-1", Some("application/json"), &[], "{}") };
-        assert!(redrive(&killer, &limits).expect_err("no message").contains("instances continue"));
+        let reason = "… `flagstop instances continue i-1`".to_owned();
+        let killer = letter("schedule of t/w", Some("application/json"), &[], "{}");
+        let killer = DeadLetter { code: SCHEDULE_KILLS.into(), reason, ..killer };
+        assert!(redrive(&killer, &limits).expect_err("no message").contains("instances continue i-1"));
         let inner = letter("mailbox of instance i-1", Some("application/json"), &[], "{}");
         assert!(redrive(&inner, &limits).expect_err("no message").contains("instances why"));
     }

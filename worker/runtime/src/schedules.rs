@@ -5,6 +5,7 @@
 //! the catalogue is new ─► a row for each schedule of each newest version
 //! a row is due         ─► poke: start the instance, move the row on     (`decide/schedules.rs`)
 //! an awaited run ended ─► the row is due again `after` that
+//! a start kills workers ─► its instance is set aside, not started; the row is moved on     (`blame.rs`)
 //! ```
 //! The shards divide the work; the rows' tokens make it right.
 
@@ -21,6 +22,9 @@ use tokio_util::sync::CancellationToken;
 use crate::catalogue::{Catalogue, Deployed};
 use crate::effects::Effects;
 use crate::intake::{DueSchedule, Poke, Shared};
+
+/// What the memory of a schedule keeps while its starts kill workers; a run that begins leaves none of it.
+const KILLED: &[u8] = b"killed";
 
 /// Due schedules that one look takes.
 const DUE_MAX: i64 = 1_000;
@@ -69,7 +73,8 @@ impl Owned {
                     (Some(old_us), Some(new_us)) => Some(old_us.min(new_us)),
                     (old_us, new_us) => old_us.or(new_us),
                 };
-                Some(ScheduleMemory { definition, due_us, ..memory.clone() })
+                // The newer one may be the cure.
+                Some(ScheduleMemory { definition, due_us, awaits: memory.awaits, ..ScheduleMemory::default() })
             }
         }
     }
@@ -78,6 +83,27 @@ impl Owned {
 /// A write that goes only over what was read. The token is one that no other write gives.
 pub(crate) fn write(id: Hash16, was: Option<i64>, memory: Option<ScheduleMemory>) -> ScheduleWrite {
     ScheduleWrite { id, was, becomes: rand::random(), memory }
+}
+
+impl DueSchedule {
+    /// The schedule past a due time whose run does not begin now. For one that counts from the end of its runs, it has ended.
+    pub(crate) fn passed(&self, now_us: i64) -> ScheduleMemory {
+        let rule = &self.deployed.plan.schedule().timed()[self.timed];
+        let due_us = rule.after_end_us(now_us).or_else(|| rule.fired(self.due_us, now_us).next_us);
+        let (definition, state) = (self.deployed.number, self.row.memory.state.clone());
+        ScheduleMemory { definition, due_us, state, ..ScheduleMemory::default() }
+    }
+
+    /// The same, because its start kills workers.
+    pub(crate) fn shelved(&self, now_us: i64) -> ScheduleWrite {
+        let memory = ScheduleMemory { state: KILLED.into(), ..self.passed(now_us) };
+        write(self.row.id, Some(self.row.token), Some(memory))
+    }
+
+    /// The last run that was due was set aside, and none has begun since: this one is likely to kill, too.
+    pub(crate) fn has_killed(&self) -> bool {
+        self.row.memory.state == KILLED
+    }
 }
 
 /// Fires what is due, until `stop`.

@@ -206,8 +206,10 @@ impl Work {
     /// Applies a stimulus, or leaves the instance as it is.
     pub(crate) fn apply(&mut self, stimulus: Stimulus, env: &Env<'_>) -> Result<(), Refused> {
         let plan = &self.deployed.plan;
-        if matches!(stimulus, Stimulus::Timer { .. }) {
-            crate::crash::if_it_holds(plan.reference().name.as_bytes());
+        match stimulus {
+            Stimulus::Start { .. } => crate::crash::if_it_holds(plan.reference().namespace.as_bytes()),
+            Stimulus::Timer { .. } => crate::crash::if_it_holds(plan.reference().name.as_bytes()),
+            _ => {}
         }
         let applied = catch_unwind(AssertUnwindSafe(|| apply(plan, &self.instance, stimulus, env)));
         let transition = applied.map_err(|panic| Refused::Panicked(panic_text(&panic)))?.map_err(Refused::Rejected)?;
@@ -336,9 +338,9 @@ pub(crate) fn read(row: &InstanceRow, deployed: &Deployed) -> Result<Instance, S
     Instance::decode_split(&deployed.plan, &row.state, &mut |hash| values.get(&hash).copied().cloned())
 }
 
-/// A child as it is inserted with its parent: there, and not started.
-pub(crate) fn pending(id: InstanceId, deployed: &Deployed, parent: Parent) -> InstanceWrite {
-    waiting(Instance::new(id, &deployed.plan), deployed, Some(parent))
+/// An instance as it is inserted before it starts: there, and nothing else. A child comes so, with its parent.
+pub(crate) fn pending(id: InstanceId, deployed: &Deployed, parent: Option<Parent>) -> InstanceWrite {
+    waiting(Instance::new(id, &deployed.plan), deployed, parent)
 }
 
 fn waiting(instance: Instance, deployed: &Deployed, parent: Option<Parent>) -> InstanceWrite {

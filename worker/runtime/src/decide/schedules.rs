@@ -154,27 +154,26 @@ impl Decider<'_> {
             return;
         }
         let DueSchedule { row, deployed, timed, due_us } = due;
+        let now_us = self.ground.env.now_us;
         let rule = &deployed.plan.schedule().timed()[*timed];
-        let firing = rule.fired(*due_us, self.ground.env.now_us);
-        let refused = self.not_beside(instance).filter(|_| firing.run);
-        let follows = firing.run && rule.after_end_us(0).is_some();
-        // A run that does not begin has ended already, for a schedule that counts from its end.
-        let after_end_us = rule.after_end_us(self.ground.env.now_us).filter(|_| refused.is_some());
-        let memory = ScheduleMemory {
-            definition: deployed.number,
-            due_us: after_end_us.or(firing.next_us),
-            awaits: (follows && refused.is_none()).then_some(instance),
-            ..ScheduleMemory::default()
-        };
-        // It stays without a due time when it is never due again, or it would be made anew.
-        let moved = write(row.id, Some(row.token), Some(memory));
-        if let Some(why) = refused {
+        let firing = rule.fired(*due_us, now_us);
+        if let Some(why) = self.not_beside(instance).filter(|_| firing.run) {
             let origin = format!("schedule of {}", deployed.plan.reference().name);
             // Each due time is a letter of its own.
             let body = Bytes::from(format!("{{\"dueUs\":{due_us}}}"));
             let dead = self.inner_duplicate(deployed, origin, body, &why).into_iter().collect();
+            let moved = write(row.id, Some(row.token), Some(due.passed(now_us)));
             return self.stand_alone(index, Group { schedules: vec![moved], dead, ..Group::default() });
         }
+        let follows = firing.run && rule.after_end_us(0).is_some();
+        let memory = ScheduleMemory {
+            definition: deployed.number,
+            due_us: firing.next_us,
+            awaits: follows.then_some(instance),
+            ..ScheduleMemory::default()
+        };
+        // It stays without a due time when it is never due again, or it would be made anew.
+        let moved = write(row.id, Some(row.token), Some(memory));
         let is_there = self.works.contains_key(&instance) || self.unreadable.contains_key(&instance);
         if !firing.run || is_there {
             return self.stand_alone(index, Group { schedules: vec![moved], ..Group::default() });

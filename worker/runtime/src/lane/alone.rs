@@ -1,7 +1,7 @@
 //! What may have killed a worker, tried by itself (PROTOCOL D8), and set aside when it kills again and again.
 
-use flagstop_schemas::InstanceId;
-use flagstop_store::port::{Aside, Batch, Group, Verdict};
+use flagstop_schemas::{Hash16, InstanceId};
+use flagstop_store::port::{Batch, LoadRequest, Verdict};
 
 use super::{Lane, STORE_RETRY, rest};
 use crate::blame::{self, Suspect};
@@ -19,7 +19,7 @@ impl Lane {
         let mark = [suspect.id()];
         let tries = self.until_reached("mark", || self.shared.store.suspect(&mark)).await;
         let kills = tries.first().map_or(0, |tries| tries - 1);
-        let enough = i32::try_from(self.shared.options.blame_max).unwrap_or(i32::MAX);
+        let enough = suspect.kills_max(self.shared.options.blame_max);
         let item = match suspect {
             Suspect::Message(delivery) if kills >= enough => {
                 tracing::error!(origin = %delivery.origin, kills, "FS-MESSAGE-KILLS: a message is set aside; see the dead letters");
@@ -37,16 +37,20 @@ impl Lane {
 
     /// Sets an instance aside that has killed too often; its mark goes with that.
     async fn set_aside(&self, instance: InstanceId, poke: &Poke, kills: i32) {
-        let reason = blame::deadly_instance(instance, poke, kills);
-        let dead = vec![blame::letter_of(instance, &reason, self.shared.about_now_us())];
-        let aside = Some(Aside { instance, reason: Some(reason.clone()) });
-        let groups = vec![Group { aside, dead, ..Group::default() }];
-        let batch = Batch { worker: Some(self.shared.worker), groups };
+        let request = LoadRequest { instances: vec![instance], ..LoadRequest::default() };
         let mut pause = STORE_RETRY.0;
         for _ in 0..SET_ASIDE_TRIES {
+            let loaded = self.until_reached("load", || self.shared.store.load(&request)).await;
+            let catalogue = self.shared.catalogues.current();
+            let Some(group) = blame::shelve(instance, poke, kills, &loaded, &catalogue) else {
+                let mark = [Hash16(instance.0)];
+                return self.until_reached("clearing", || self.shared.store.clear(&mark)).await;
+            };
+            let batch = Batch { worker: Some(self.shared.worker), groups: vec![group] };
             let (verdicts, _) = self.commit_groups(&batch).await;
             if verdicts == [Verdict::Applied] {
-                tracing::error!(%instance, "an instance is set aside: {reason}");
+                let reason = batch.groups[0].aside.as_ref().and_then(|aside| aside.reason.as_deref());
+                tracing::error!(%instance, "an instance is set aside: {}", reason.unwrap_or_default());
                 add(&self.shared.counters.dead_letters, 1);
                 self.shared.journal_grew.notify_one();
                 if let Poke::Effect { lease, .. } = poke {
@@ -56,6 +60,6 @@ impl Lane {
             }
             pause = rest(pause).await;
         }
-        tracing::warn!(%instance, "an instance that kills workers is not there, or others write it: it could not be set aside");
+        tracing::warn!(%instance, "others write an instance that kills workers: it could not be set aside yet");
     }
 }
