@@ -280,3 +280,41 @@ do:
     }
     assert_eq!(scene.all().await.len(), sheets as usize);
 }
+
+/// What started an instance is part of its input: it is not heard once more, whichever of its events came last.
+#[tokio::test(flavor = "multi_thread")]
+async fn d17_an_instance_hears_no_event_of_the_set_that_started_it() {
+    let pair = r"
+document: { dsl: '1.0.3', namespace: t, name: pair, version: '1.0.0' }
+schedule:
+  read: data
+  on:
+    all:
+      - { with: { type: t.left }, correlate: { n: { from: .data.n } } }
+      - { with: { type: t.right }, correlate: { n: { from: .data.n } } }
+do:
+  - amended:
+      listen:
+        to: { one: { with: { type: t.left }, correlate: { n: { from: .data.n, expect: '${ .[0].n }' } } } }
+        read: envelope
+      output: { as: '{ heard: [.[].id] }' }
+";
+    let scene = Scene::new(&[pair]).await;
+    let (_worker, bus) = scene.worker(Options { sweep_ms: 50, ..Options::default() }).await;
+    let side =
+        |side: &str, which: &str, n: u32| event(&format!("{side}-{which}"), &format!("t.{side}"), &json!({ "n": n }));
+    for (n, which, order) in [(1, "a", ["left", "right"]), (2, "b", ["right", "left"])] {
+        for one in order {
+            let taken = bus.deliver_event(&side(one, which, n));
+            eventually("it is taken", async || bus.acked(taken)).await;
+        }
+        let id = started(&format!("{}-{which}", order[1]), "pair");
+        scene.becomes(id, Phase::Waiting).await;
+        // Looked for again and again meanwhile.
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        assert_eq!(scene.phase(id).await, Some(Phase::Waiting));
+        bus.deliver_event(&side("left", &format!("{which}-amended"), n));
+        assert_eq!(scene.output(id).await, json!({ "heard": [format!("left-{which}-amended")] }));
+    }
+    assert_eq!(scene.store.list_dead_letters(&Default::default()).await.unwrap(), []);
+}

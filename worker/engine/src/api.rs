@@ -43,6 +43,9 @@ pub enum Stimulus {
         cause: Option<(String, String)>,
         /// How many workflows stand above it; 0: nobody's child.
         depth: u32,
+        /// All events that led to it, by `source` and `id`, where they are more than the triggering one (`schedule.on` with
+        /// `all` or `until`): they are part of the input, and it hears none of them again.
+        heard: Vec<Hash16>,
     },
     /// An event for one of its bookmarks. The engine looks again whether the filter really takes it.
     Event {

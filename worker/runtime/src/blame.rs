@@ -154,7 +154,7 @@ pub(crate) fn shelve(
         Poke::Schedule(_) if is_there => return None,
         Poke::Schedule(due) => {
             let definition = due.deployed.number;
-            let start = Mail::Start { input: raw("null".to_owned()), cause: None, depth: 0 };
+            let start = Mail::Start { input: raw("null".to_owned()), cause: None, depth: 0, heard: Vec::new() };
             Group {
                 instance: Some((instance, pending(instance, &due.deployed, None))),
                 post: vec![NewMail { instance, definition, stimulus: start.encode() }],

@@ -5,7 +5,7 @@ use flagstop_bus::CodecLimits;
 use flagstop_bus::port::RawMessage;
 use flagstop_engine::api::{ChildOutcome, Phase, Value};
 use flagstop_engine::{Instance, Limits, Problem, value};
-use flagstop_schemas::CloudEvent;
+use flagstop_schemas::{CloudEvent, Hash16};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -22,6 +22,9 @@ pub(crate) enum Mail {
         /// How many workflows stand above it; missing in what older builds wrote.
         #[serde(default)]
         depth: u32,
+        /// All events that led to it, where they are several; missing in what older builds wrote.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        heard: Vec<Hash16>,
     },
     /// An event for one of the instance's bookmarks.
     Event {
@@ -148,7 +151,8 @@ mod tests {
     #[test]
     fn mail_survives_its_stored_form() {
         let cause = Some(("id".into(), "/s".into()));
-        let start = Mail::Start { input: raw("[{\"n\":1.50}]".into()), cause, depth: 3 };
+        let heard = vec![Hash16::of("event", &[b"1"])];
+        let start = Mail::Start { input: raw("[{\"n\":1.50}]".into()), cause, depth: 3, heard };
         let event = Mail::Event { event: raw("{\"id\":\"1\"}".into()) };
         let child = Mail::Child { slot: 65_537, end: ChildEnd::Completed(raw("[18446744073709551615]".into())) };
         let none = Mail::Child { slot: 1, end: ChildEnd::Missing("no such definition".into()) };

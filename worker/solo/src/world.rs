@@ -185,6 +185,8 @@ struct Start {
     parent: Option<Awaiting>,
     /// The number of the event that started it: it has heard that one.
     heard: Option<u64>,
+    /// All that led to it, where that is more than one event.
+    collected: Vec<Hash16>,
     /// What of whose schedule started it.
     schedule: Option<(usize, usize)>,
 }
@@ -199,7 +201,8 @@ struct Awaiting {
 
 impl Start {
     fn new(id: InstanceId, plan: Arc<Plan>, input: Value) -> Self {
-        Self { id, plan, input, cause: None, depth: 0, parent: None, heard: None, schedule: None }
+        let (cause, heard, collected) = (None, None, Vec::new());
+        Self { id, plan, input, cause, depth: 0, parent: None, heard, collected, schedule: None }
     }
 }
 

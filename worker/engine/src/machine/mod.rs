@@ -60,7 +60,12 @@ impl Machine<'_> {
             (Faulted, Stimulus::Retry) => Ok(self.retry()),
             (Cancelled | Faulted | Completed, _) => Err(Rejected::Ended),
 
-            (Pending, Stimulus::Start { input, cause, depth }) => Ok(self.start(input, cause, depth)),
+            (Pending, Stimulus::Start { input, cause, depth, heard }) => {
+                for event in heard {
+                    self.instance.heard.push(event, self.env.limits.heard_events_max);
+                }
+                Ok(self.start(input, cause, depth))
+            }
             (Running | Waiting | Suspended, Stimulus::Start { .. }) => Err(Rejected::Illegal("it has already started")),
 
             (Pending | Running | Waiting | Suspended, Stimulus::Cancel) => {
@@ -137,7 +142,10 @@ impl Machine<'_> {
         });
         // Nobody hears what started it: it is part of the input.
         if let Some((id, source)) = cause {
-            self.instance.heard.push(message_key(&source, &id), self.env.limits.heard_events_max);
+            let key = message_key(&source, &id);
+            if !self.instance.heard.contains(&key) {
+                self.instance.heard.push(key, self.env.limits.heard_events_max);
+            }
         }
         self.begin_workflow()
     }

@@ -70,6 +70,8 @@ pub enum Fed {
         rest: OpenSets,
         /// The events of the complete one.
         input: Value,
+        /// Which they are, that which ended it included.
+        heard: Vec<Hash16>,
     },
 }
 
@@ -167,8 +169,8 @@ impl Sets {
             }
         }
         if set.progress.is_closed() {
-            after.0.remove(place);
-            return Ok(Fed::Complete { rest: after, input: array });
+            let heard = after.0.remove(place).heard;
+            return Ok(Fed::Complete { rest: after, input: array, heard });
         }
         self.check_room(&after, set_len(&after, place))?;
         Ok(Fed::Kept(after))

@@ -146,7 +146,8 @@ impl World {
 
     pub fn start(&mut self, input: serde_json::Value) {
         let cause = Some(("cause-1".to_owned(), "/cause".to_owned()));
-        self.apply(Stimulus::Start { input: from_json(&input), cause, depth: 0 }).expect("a new instance starts");
+        self.apply(Stimulus::Start { input: from_json(&input), cause, depth: 0, heard: Vec::new() })
+            .expect("a new instance starts");
     }
 
     /// Goes on until nothing more can happen.

@@ -76,6 +76,7 @@ fn any_stimulus(world: &World, random: &mut Random) -> Stimulus {
             input: from_json(&json!({ "k": random.below(3), "n": random.below(3) })),
             cause: None,
             depth: 0,
+            heard: Vec::new(),
         },
         2..=4 => {
             let cloud = event("t", &random.below(30).to_string(), json!({ "k": random.below(3) }));

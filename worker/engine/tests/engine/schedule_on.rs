@@ -37,7 +37,7 @@ impl<'p> Rows<'p> {
                 self.rows.insert(key, sets.encode());
                 "kept"
             }
-            Fed::Complete { rest, input } => {
+            Fed::Complete { rest, input, .. } => {
                 self.started.push(to_json(&input));
                 if rest.is_empty() {
                     self.rows.remove(&key);

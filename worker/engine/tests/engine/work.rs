@@ -67,6 +67,7 @@ fn a_million_rounds_are_no_trouble() {
         input: crate::driver::from_json(&json!({ "n": 100_000 })),
         cause: None,
         depth: 0,
+        heard: Vec::new(),
     });
     while world.more {
         world.entries.clear();

@@ -118,7 +118,7 @@ impl Matter {
         slots.extend([-1, 0, i64::MAX, random.below(1 << 20) as i64]);
         let slot = *random.one_of(&slots);
         match random.below(20) {
-            0 | 1 => Stimulus::Start { input: from_json(&self.body(random)), cause: None, depth: 0 },
+            0 | 1 => Stimulus::Start { input: from_json(&self.body(random)), cause: None, depth: 0, heard: Vec::new() },
             2..=5 => self.event(world, slot, random),
             6..=8 => Stimulus::Timer { slot },
             9..=11 => Stimulus::Effect { slot, outcome: self.outcome(world, slot, random) },

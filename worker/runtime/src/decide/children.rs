@@ -30,7 +30,12 @@ impl Decider<'_> {
         let Some(work) = self.works.get_mut(&parent) else { return };
         let link = Parent { instance: parent, slot: child.slot };
         work.group.children.push((child.id, work::pending(child.id, &deployed, Some(link))));
-        let mail = Mail::Start { input: raw(value::to_json(&child.input)), cause: None, depth: child.depth };
+        let mail = Mail::Start {
+            input: raw(value::to_json(&child.input)),
+            cause: None,
+            depth: child.depth,
+            heard: Vec::new(),
+        };
         work.group.post.push(NewMail { instance: child.id, definition: deployed.number, stimulus: mail.encode() });
     }
 

@@ -87,7 +87,8 @@ impl Decider<'_> {
             return self.duplicate_command(index, key, asked, &deployed, &why, message);
         }
         self.works.insert(instance, Work::create(instance, deployed));
-        match self.apply(instance, Stimulus::Start { input, cause: Some(command.cause.clone()), depth: 0 }) {
+        let start = Stimulus::Start { input, cause: Some(command.cause.clone()), depth: 0, heard: Vec::new() };
+        match self.apply(instance, start) {
             Ok(()) => {
                 if let Some(work) = self.works.get_mut(&instance) {
                     work.group.inbox.push(key);
@@ -177,7 +178,8 @@ impl Decider<'_> {
         }
         if !is_there {
             let (definition, input) = (work.definition(), raw(value::to_json(work.input())));
-            let mail = Mail::Start { input, cause: Some((id.to_owned(), source.to_owned())), depth: 0 };
+            let mail =
+                Mail::Start { input, cause: Some((id.to_owned(), source.to_owned())), depth: 0, heard: Vec::new() };
             work.group.children.push((again, work.again(again)));
             work.group.post.push(NewMail { instance: again, definition, stimulus: mail.encode() });
         }

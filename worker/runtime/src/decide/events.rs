@@ -169,6 +169,7 @@ impl Decider<'_> {
                     input: raw(value::to_json(&deployed.plan.trigger_input(event))),
                     cause: Some((envelope.id.clone(), envelope.source.clone())),
                     depth: 0,
+                    heard: Vec::new(),
                 };
                 NewMail { instance: *instance, definition: deployed.number, stimulus: mail.encode() }
             }
@@ -266,5 +267,6 @@ fn start_by_event(deployed: &Deployed, event: &Event) -> Stimulus {
         input: deployed.plan.trigger_input(event),
         cause: Some((envelope.id.clone(), envelope.source.clone())),
         depth: 0,
+        heard: Vec::new(),
     }
 }

@@ -48,10 +48,12 @@ impl Decider<'_> {
         };
         work.group.mail.push(row.id);
         match mail {
-            Mail::Start { input, cause, depth } => match stored_value(&input, &self.ground.shared.options.engine) {
-                Ok(input) => self.mailed(row, Stimulus::Start { input, cause, depth }),
-                Err(why) => self.lost(row, "FS-MAIL-UNREADABLE", &why.to_string()),
-            },
+            Mail::Start { input, cause, depth, heard } => {
+                match stored_value(&input, &self.ground.shared.options.engine) {
+                    Ok(input) => self.mailed(row, Stimulus::Start { input, cause, depth, heard }),
+                    Err(why) => self.lost(row, "FS-MAIL-UNREADABLE", &why.to_string()),
+                }
+            }
             Mail::Child { slot, end } => match end.outcome(&self.ground.shared.options.engine) {
                 Ok(outcome) => self.mailed(row, Stimulus::Child { slot, outcome }),
                 Err(why) => self.lost(row, "FS-MAIL-UNREADABLE", &why.to_string()),

@@ -110,9 +110,9 @@ impl Collecting {
                     Ok(Fed::Ignored) => continue,
                     Ok(Fed::Heard) => heard = true,
                     Ok(Fed::Kept(after)) => (row.sets, row.changed, changed) = (Ok(after), true, true),
-                    Ok(Fed::Complete { rest, input }) => {
+                    Ok(Fed::Complete { rest, input, heard }) => {
                         (row.sets, row.changed, changed) = (Ok(rest), true, true);
-                        starts.push(start(feed, event, &input));
+                        starts.push(start(feed, event, &input, heard));
                     }
                     Err(why) => {
                         let text = why.to_string();
@@ -133,10 +133,10 @@ impl Collecting {
 }
 
 /// The event that completed the set is the trigger.
-fn start(feed: &Feed, event: &Event, input: &Value) -> NewMail {
+fn start(feed: &Feed, event: &Event, input: &Value, heard: Vec<Hash16>) -> NewMail {
     let (envelope, it) = (event.envelope(), feed.deployed.plan.reference());
     let cause = Some((envelope.id.clone(), envelope.source.clone()));
-    let mail = Mail::Start { input: raw(value::to_json(input)), cause, depth: 0 };
+    let mail = Mail::Start { input: raw(value::to_json(input)), cause, depth: 0, heard };
     NewMail {
         instance: InstanceId::of_trigger(&envelope.source, &envelope.id, &it.namespace, &it.name),
         definition: feed.deployed.number,
@@ -179,7 +179,8 @@ impl Decider<'_> {
             return self.stand_alone(index, Group { schedules: vec![moved], ..Group::default() });
         }
         self.works.insert(instance, Work::create(instance, deployed.clone()));
-        match self.apply(instance, Stimulus::Start { input: Value::Null, cause: None, depth: 0 }) {
+        let start = Stimulus::Start { input: Value::Null, cause: None, depth: 0, heard: Vec::new() };
+        match self.apply(instance, start) {
             Ok(()) => {
                 if let Some(work) = self.works.get_mut(&instance) {
                     work.group.schedules.push(moved);

@@ -61,7 +61,8 @@ impl World {
         };
         self.numbers.insert(start.id, number);
         self.runs.insert(number, run);
-        let stimulus = Stimulus::Start { input: start.input, cause: start.cause, depth: start.depth };
+        let Start { input, cause, depth, collected: heard, .. } = start;
+        let stimulus = Stimulus::Start { input, cause, depth, heard };
         match self.apply(number, stimulus) {
             Ok(()) => {}
             Err(ALREADY_ACTIVE) => self.never_was(number),

@@ -77,7 +77,7 @@ impl World {
             let plan = plan.clone();
             if plan.schedule().triggers().iter().any(|filter| filter.accepts(event)) {
                 is_wanted = true;
-                self.start_triggered(&plan, event, plan.trigger_input(event), number);
+                self.start_triggered(&plan, event, plan.trigger_input(event), (number, Vec::new()));
             }
             if let Some(key) = plan.schedule().sets().and_then(|sets| sets.key(event)) {
                 is_wanted = true;
@@ -93,8 +93,8 @@ impl World {
         let rest = match sets.feed(&open, event, NewSet::Open) {
             Ok(Fed::Ignored | Fed::Heard) => open,
             Ok(Fed::Kept(after)) => after,
-            Ok(Fed::Complete { rest, input }) => {
-                self.start_triggered(plan, event, input, number);
+            Ok(Fed::Complete { rest, input, heard }) => {
+                self.start_triggered(plan, event, input, (number, heard));
                 rest
             }
             Err(why) => {
@@ -119,11 +119,12 @@ impl World {
         })
     }
 
-    fn start_triggered(&mut self, plan: &Arc<Plan>, event: &Event, input: Value, number: u64) {
+    fn start_triggered(&mut self, plan: &Arc<Plan>, event: &Event, input: Value, heard: (u64, Vec<Hash16>)) {
         let (envelope, reference) = (event.envelope(), plan.reference());
         let id = InstanceId::of_trigger(&envelope.source, &envelope.id, &reference.namespace, &reference.name);
         let cause = Some((envelope.id.clone(), envelope.source.clone()));
-        let start = Start { cause, heard: Some(number), ..Start::new(id, plan.clone(), input) };
+        let (number, collected) = heard;
+        let start = Start { cause, heard: Some(number), collected, ..Start::new(id, plan.clone(), input) };
         self.queue.push_back(Work::Start(start));
     }
 }

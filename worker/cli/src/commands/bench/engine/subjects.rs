@@ -135,7 +135,7 @@ impl Subject {
         };
         let id = InstanceId::of_trigger("/flagstop/bench", "bench-1", "bench", "bench");
         let mut instance = Instance::new(id, &self.plan);
-        let mut next = Some(Stimulus::Start { input: self.input.clone(), cause: None, depth: 0 });
+        let mut next = Some(Stimulus::Start { input: self.input.clone(), cause: None, depth: 0, heard: Vec::new() });
         while let Some(stimulus) = next {
             let transition =
                 apply(&self.plan, &instance, stimulus, &env).map_err(|why| own_definition(&why.to_string()))?;
