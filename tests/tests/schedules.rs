@@ -74,7 +74,8 @@ schedule: { on: { one: { with: { type: t.start } } }, read: data }
 do: [ { a: { set: { n: 1 } } }, { b: { set: { n: 2 } } }, { c: { set: { n: 3 } } } ]
 ";
     let (lanes, batch) = (3, 10);
-    let in_hand = lanes * ((1 + 2 * lanes * batch) / 2 + 1 + batch) + 1;
+    let places = 1 + 2 * lanes * batch;
+    let in_hand = lanes * (places / 2 + 1 + batch) + 1;
     let (scene, due) = backlog(&[SLEEPS, WAITS, steps], 1_500).await;
     let few = Options { lanes, batch_max: batch, effects_in_flight_max: 1, timers_max: 200, ..Options::default() };
     let (_worker, bus) = scene.worker(few).await;
