@@ -259,11 +259,7 @@ impl Lane {
     }
 
     /// Loads what the batch needs, with a catalogue that is as new as the snapshot.
-    async fn load(
-        &self,
-        items: &mut Vec<Item>,
-        children: &[InstanceId],
-    ) -> (Arc<Catalogue>, Vec<Route>, Loaded) {
+    async fn load(&self, items: &mut Vec<Item>, children: &[InstanceId]) -> (Arc<Catalogue>, Vec<Route>, Loaded) {
         loop {
             let catalogue = self.shared.catalogues.current();
             if !catalogue.whole {
