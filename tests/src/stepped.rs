@@ -203,8 +203,14 @@ impl Store for Stepped {
         self.inner.large_values(id).await
     }
 
-    async fn stale_mail(&self, shards: &[i16], age_us: i64, limit: i64) -> Result<Vec<InstanceId>, StoreError> {
-        self.inner.stale_mail(shards, age_us, limit).await
+    async fn stale_mail(
+        &self,
+        shards: &[i16],
+        age_us: i64,
+        after: Option<InstanceId>,
+        limit: i64,
+    ) -> Result<Vec<InstanceId>, StoreError> {
+        self.inner.stale_mail(shards, age_us, after, limit).await
     }
 
     async fn beat(&self, worker: WorkerId, lease_us: i64) -> Result<Beat, StoreError> {

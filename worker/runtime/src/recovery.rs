@@ -81,6 +81,8 @@ pub(crate) struct Recovery {
     pub(crate) effects: Arc<Effects>,
     /// Effects that were ours and unknown at the last look.
     pub(crate) suspects: Mutex<BTreeSet<EffectLease>>,
+    /// Whose mail was looked at last, unless that was everybody's.
+    pub(crate) drained_to: Mutex<Option<InstanceId>>,
 }
 
 impl Recovery {
@@ -131,7 +133,11 @@ impl Recovery {
         self.adopt().await?;
         let shards = shards.borrow().clone();
         let stale_us = i64::try_from(options.mail_stale_ms).unwrap_or(i64::MAX / 1_000) * 1_000;
-        for instance in store.stale_mail(&shards, stale_us, ROWS_PER_LOOK).await? {
+        let mut drained_to = self.drained_to.lock().await;
+        let stale = store.stale_mail(&shards, stale_us, *drained_to, ROWS_PER_LOOK).await?;
+        *drained_to = stale.last().copied().filter(|_| stale.len() as i64 >= ROWS_PER_LOOK);
+        drop(drained_to);
+        for instance in stale {
             self.shared.pokes.put(instance, Poke::Drain).await;
         }
         if shards.contains(&0) {
@@ -223,14 +229,17 @@ impl Recovery {
         };
         for lease in leases {
             let Some(row) = rows.get(&lease.instance) else { continue };
-            let Some(deployed) = catalogue.by_number(row.definition) else { continue };
-            if row.aside.is_some() {
+            // What can't be driven now must not stand in the others' way at the next look.
+            let refuse = || refused.remember((lease.instance, lease.slot, Hash16::of("effect", &[])));
+            let Some(deployed) = catalogue.by_number(row.definition).filter(|_| row.aside.is_none()) else {
+                refuse();
                 continue;
-            }
+            };
             let instance = match work::read(row, deployed) {
                 Ok(instance) => instance,
                 Err(why) => {
                     tracing::error!(instance = %row.id, "its effect can't be driven by this build: {why}");
+                    refuse();
                     continue;
                 }
             };

@@ -148,7 +148,12 @@ impl Worker {
             };
             worker.lanes.spawn(lane.run());
         }
-        let recovery = Recovery { shared: shared.clone(), effects: effects.clone(), suspects: Mutex::default() };
+        let recovery = Recovery {
+            shared: shared.clone(),
+            effects: effects.clone(),
+            suspects: Mutex::default(),
+            drained_to: Mutex::default(),
+        };
         worker.loops.spawn(effects.clone().run(worker.drain.clone()));
         worker.loops.spawn(recovery.run(worker.drain.clone()));
         worker.loops.spawn(schedules::run(shared.clone(), effects.clone(), worker.drain.clone()));

@@ -117,9 +117,9 @@ select s.id, s.token, s.definition, s.due_us, s.awaits, s.state, s.ended_us from
 order by s.since_us, s.id limit $2";
 
 const STALE: &str = "
-select instance from mail
-where at_us <= (extract(epoch from clock_timestamp()) * 1000000)::bigint - $2 and shard = any($1)
-group by instance order by min(id) limit $3";
+select distinct instance from mail
+where at_us <= (extract(epoch from clock_timestamp()) * 1000000)::bigint - $2 and shard = any($1) and instance > $4
+order by instance limit $3";
 
 fn uuids(keys: &[Hash16]) -> Vec<Uuid> {
     keys.iter().map(|key| key.0).collect()
@@ -284,9 +284,11 @@ pub(super) async fn stale_mail(
     store: &PostgresStore,
     shards: &[i16],
     age_us: i64,
+    after: Option<InstanceId>,
     limit: i64,
 ) -> Result<Vec<InstanceId>, sqlx::Error> {
-    let rows = store.connections.fetch(sqlx::query(STALE).bind(shards).bind(age_us).bind(limit)).await?;
+    let after = after.map_or(Uuid::nil(), |id| id.0);
+    let rows = store.connections.fetch(sqlx::query(STALE).bind(shards).bind(age_us).bind(limit).bind(after)).await?;
     rows.iter().map(|row| row.try_get(0).map(InstanceId)).collect()
 }
 

@@ -88,8 +88,8 @@ CROSS JOIN instances i ON i.id = s.awaits AND i.ended_us IS NOT NULL
 ORDER BY since_us, 1 LIMIT $3";
 
 const STALE: &str = "
-SELECT instance FROM mail WHERE at_us <= $1 AND shard IN (SELECT value FROM json_each($2))
-GROUP BY instance ORDER BY min(id) LIMIT $3";
+SELECT DISTINCT instance FROM mail
+WHERE at_us <= $1 AND shard IN (SELECT value FROM json_each($2)) AND instance > $4 ORDER BY instance LIMIT $3";
 
 pub(super) async fn load(store: &SqliteStore, request: &LoadRequest) -> Result<Loaded, sqlx::Error> {
     // Before the snapshot: an event that parks while this runs is never taken for older than the wait it meets.
@@ -232,11 +232,13 @@ pub(super) async fn stale_mail(
     store: &SqliteStore,
     shards: &[i16],
     age_us: i64,
+    after: Option<InstanceId>,
     limit: i64,
 ) -> Result<Vec<InstanceId>, sqlx::Error> {
+    let after = after.map_or(Uuid::nil(), |id| id.0);
     let before_us = store.clock.now_us().saturating_sub(age_us);
     let command = Command::fixed(STALE, 1).bind(before_us).bind(encode::ints(shards.iter().copied()));
-    let rows = store.connections.read(command.bind(limit)).await?;
+    let rows = store.connections.read(command.bind(limit).bind(after)).await?;
     rows.iter().map(|row| row.try_get(0).map(InstanceId)).collect()
 }
 

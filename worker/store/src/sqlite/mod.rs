@@ -207,8 +207,14 @@ impl Store for SqliteStore {
         self.tell(load::due_schedules(self, shards, limit).await)
     }
 
-    async fn stale_mail(&self, shards: &[i16], age_us: i64, limit: i64) -> Result<Vec<InstanceId>, StoreError> {
-        self.tell(load::stale_mail(self, shards, age_us, limit).await)
+    async fn stale_mail(
+        &self,
+        shards: &[i16],
+        age_us: i64,
+        after: Option<InstanceId>,
+        limit: i64,
+    ) -> Result<Vec<InstanceId>, StoreError> {
+        self.tell(load::stale_mail(self, shards, age_us, after, limit).await)
     }
 
     async fn beat(&self, worker: WorkerId, lease_us: i64) -> Result<Beat, StoreError> {
