@@ -13,14 +13,28 @@ const LONGEST_MS: u64 = 5_000;
 
 /// The delays of one series of attempts.
 #[derive(Debug)]
-pub(crate) struct Delays(ExponentialBackoff);
+pub struct Delays(ExponentialBackoff);
+
+impl Default for Delays {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl Delays {
-    pub(crate) fn new() -> Self {
+    /// With the usual longest delay.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::up_to(Duration::from_millis(LONGEST_MS))
+    }
+
+    /// With a longest delay, before jitter.
+    #[must_use]
+    pub fn up_to(longest: Duration) -> Self {
         let mut inner = ExponentialBackoff {
             current_interval: Duration::from_millis(FIRST_MS),
             initial_interval: Duration::from_millis(FIRST_MS),
-            max_interval: Duration::from_millis(LONGEST_MS),
+            max_interval: longest,
             multiplier: 2.0,
             randomization_factor: 0.5,
             max_elapsed_time: None,
@@ -31,12 +45,12 @@ impl Delays {
     }
 
     /// The next delay.
-    pub(crate) fn next_delay(&mut self) -> Duration {
-        self.0.next_backoff().unwrap_or(Duration::from_millis(LONGEST_MS))
+    pub fn next_delay(&mut self) -> Duration {
+        self.0.next_backoff().unwrap_or(self.0.max_interval)
     }
 
     /// After a success: the next series starts small again.
-    pub(crate) fn reset(&mut self) {
+    pub fn reset(&mut self) {
         self.0.reset();
     }
 }

@@ -142,7 +142,8 @@ impl BusConfig {
     /// Exchange or topic of a channel, with the prefix. For dead letters on Kafka see [`Self::dead_topic`].
     pub(crate) fn exchange(&self, channel: Channel) -> String {
         let name = match channel {
-            Channel::In => &self.names.input,
+            Channel::Commands if !self.names.commands.is_empty() => &self.names.commands,
+            Channel::In | Channel::Commands => &self.names.input,
             Channel::Status => &self.names.status,
             Channel::Out => &self.names.output,
             Channel::Dead => &self.names.dead,
@@ -154,7 +155,7 @@ impl BusConfig {
     pub(crate) fn topic(&self, channel: Channel) -> String {
         match channel {
             Channel::Dead => self.prefixed(&self.names.dead_letters),
-            Channel::In | Channel::Status | Channel::Out => self.exchange(channel),
+            Channel::In | Channel::Status | Channel::Out | Channel::Commands => self.exchange(channel),
         }
     }
 

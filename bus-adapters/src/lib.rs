@@ -18,6 +18,7 @@ mod rabbitmq;
 
 use std::sync::Arc;
 
+pub use backoff::Delays;
 pub use codec::{CodecError, CodecLimits, decode, decode_http, encode_amqp, encode_kafka, split};
 pub use config::{BusConfig, Names};
 

@@ -17,15 +17,25 @@ pub(crate) fn on_the_wire<'a>(
         Content::Event(event) => Cow::Owned(encode(event)),
         Content::Raw(raw) => Cow::Borrowed(raw),
     };
-    let headers_bytes: usize = raw.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
-    refuse_above("body", raw.body.len(), config.body_bytes_max, "bus.body_bytes_max")?;
-    refuse_above("headers", headers_bytes, config.headers_bytes_max, "bus.headers_bytes_max")?;
+    config.check_size(&raw).map_err(PublishError::Refused)?;
     Ok(raw)
 }
 
-fn refuse_above(what: &str, bytes: usize, bytes_max: usize, key: &str) -> Result<(), PublishError> {
+impl BusConfig {
+    /// Whether a message is within what may be published.
+    ///
+    /// # Errors
+    /// Says what of it is too large, and which key allows how much.
+    pub fn check_size(&self, raw: &RawMessage) -> Result<(), String> {
+        let headers_bytes: usize = raw.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+        refuse_above("body", raw.body.len(), self.body_bytes_max, "bus.body_bytes_max")?;
+        refuse_above("headers", headers_bytes, self.headers_bytes_max, "bus.headers_bytes_max")
+    }
+}
+
+fn refuse_above(what: &str, bytes: usize, bytes_max: usize, key: &str) -> Result<(), String> {
     if bytes <= bytes_max {
         return Ok(());
     }
-    Err(PublishError::Refused(format!("its {what} has {bytes} bytes, more than the {bytes_max} that `{key}` allows")))
+    Err(format!("its {what} has {bytes} bytes, more than the {bytes_max} that `{key}` allows"))
 }

@@ -93,6 +93,8 @@ pub enum Channel {
     Out,
     /// Dead letters.
     Dead,
+    /// The commands' own queue or topic, where one is configured; else the workers' input.
+    Commands,
 }
 
 /// One message to publish.
@@ -189,6 +191,11 @@ pub trait Bus: Send + Sync + fmt::Debug {
     /// Begins to consume the commands' own queue or topic, where one is configured.
     async fn consume_commands(&self) -> Result<Option<Box<dyn Consumer>>, BusError> {
         Ok(None)
+    }
+
+    /// The name of the commands' own queue or topic, where one is configured: what came from there goes back there.
+    fn own_commands(&self) -> Option<String> {
+        None
     }
 
     /// Publishes all messages, pipelined, and waits for the confirmations of all. The results stand in the order of

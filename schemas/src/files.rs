@@ -61,6 +61,8 @@ const CLI: &[(&str, &str)] = schema_files!("cli":
     "parked-list",
     "parked-show",
     "events-list",
+    "events-quarantined",
+    "events-release",
     "migrate",
     "publish",
     "bench",

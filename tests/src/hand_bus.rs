@@ -11,7 +11,10 @@ use flagstop_bus::port::{
 use flagstop_schemas::CloudEvent;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-type Refuses = Box<dyn Fn(&Outgoing) -> bool + Send>;
+type Refuses = Box<dyn Fn(&Outgoing) -> Option<PublishError> + Send>;
+
+/// Where commands of their own come from.
+const OWN_COMMANDS: &str = "hand.commands";
 
 /// What all handles share.
 #[derive(Default)]
@@ -45,19 +48,24 @@ impl Default for HandBus {
 impl HandBus {
     /// Delivers one message; returns what its acknowledgement will say.
     pub fn deliver(&self, message: RawMessage) -> u64 {
-        self.deliver_from(message, Commands::Accept)
+        self.deliver_from(message, "hand", Commands::Accept)
+    }
+
+    /// Delivers a command from the place that is for commands alone.
+    pub fn deliver_command(&self, event: &CloudEvent) -> u64 {
+        self.deliver_from(flagstop_bus::encode_kafka(event), OWN_COMMANDS, Commands::Accept)
     }
 
     /// The same, from a place where commands are refused.
     pub fn deliver_from_everybody(&self, event: &CloudEvent) -> u64 {
-        self.deliver_from(flagstop_bus::encode_kafka(event), Commands::Refuse)
+        self.deliver_from(flagstop_bus::encode_kafka(event), "hand", Commands::Refuse)
     }
 
-    fn deliver_from(&self, message: RawMessage, commands: Commands) -> u64 {
+    fn deliver_from(&self, message: RawMessage, from: &str, commands: Commands) -> u64 {
         let mut position = self.position.lock().unwrap();
         *position += 1;
         let token = Token { generation: 1, lane: 0, position: *position };
-        let origin = Origin { name: "hand".into(), partition: None, offset: i64::try_from(*position).unwrap() };
+        let origin = Origin { name: from.into(), partition: None, offset: i64::try_from(*position).unwrap() };
         let _gone = self.into.send(Delivery { message, origin, redelivered: false, commands, token });
         *position
     }
@@ -101,6 +109,15 @@ impl HandBus {
 
     /// From now on the broker refuses these messages.
     pub fn refuse(&self, which: impl Fn(&Outgoing) -> bool + Send + 'static) {
+        self.fail(move |message| which(message).then(|| PublishError::Refused("told to".into())));
+    }
+
+    /// From now on the broker does not take these messages for now.
+    pub fn push_back(&self, which: impl Fn(&Outgoing) -> bool + Send + 'static) {
+        self.fail(move |message| which(message).then(|| PublishError::Pushback("its queue is full".into())));
+    }
+
+    fn fail(&self, which: impl Fn(&Outgoing) -> Option<PublishError> + Send + 'static) {
         *self.state.refuses.lock().unwrap() = Some(Box::new(which));
     }
 }
@@ -158,12 +175,16 @@ impl Bus for HandBus {
         Ok(Box::new(Hand { state: self.state.clone(), outof, stopped: tokio::sync::watch::Sender::new(false) }))
     }
 
+    fn own_commands(&self) -> Option<String> {
+        Some(OWN_COMMANDS.to_owned())
+    }
+
     async fn publish(&self, messages: &[Outgoing]) -> Vec<Result<(), PublishError>> {
         let refuses = self.state.refuses.lock().unwrap();
         let mut published = self.state.published.lock().unwrap();
         let one = |message: &Outgoing| {
-            if refuses.as_ref().is_some_and(|refuses| refuses(message)) {
-                return Err(PublishError::Refused("told to".into()));
+            if let Some(why) = refuses.as_ref().and_then(|refuses| refuses(message)) {
+                return Err(why);
             }
             published.push(message.clone());
             Ok(())

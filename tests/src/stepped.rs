@@ -8,13 +8,13 @@ use async_trait::async_trait;
 use flagstop_schemas::{Hash16, InstanceId};
 use flagstop_store::port::StoreError;
 use flagstop_store::port::{
-    Batch, Beat, Census, Counters, Cursor, DueTimer, Enabled, InstanceFilter, JournalFrom, JournalPage, Keep,
+    Ahead, Batch, Beat, Census, Counters, Cursor, DueTimer, Enabled, InstanceFilter, JournalFrom, JournalPage, Keep,
     LetterFilter, LoadRequest, Loaded, LookRequest, Page, ParkedFilter, Redrive, RetirePlace, Retired, SchemaState,
     Store, Verdict,
 };
 use flagstop_store::rows::{
     DeadLetter, DefinitionNumber, DefinitionRow, EffectLease, InstanceSummary, JournalRow, LargeValue, Meeting,
-    NewParked, ParkedRow, ScheduleRow, WorkerId,
+    NewParked, ParkedRow, Quarantined, ScheduleRow, WorkerId,
 };
 use tokio::sync::{Notify, Semaphore};
 
@@ -229,8 +229,8 @@ impl Store for Stepped {
         self.inner.held(worker).await
     }
 
-    async fn read(&self, worker: WorkerId, limit: i64) -> Result<Vec<Page>, StoreError> {
-        self.inner.read(worker, limit).await
+    async fn read(&self, worker: WorkerId, limit: i64, ahead: &Ahead) -> Result<Vec<Page>, StoreError> {
+        self.inner.read(worker, limit, ahead).await
     }
 
     async fn save(&self, worker: WorkerId, cursors: &[Cursor]) -> Result<(), StoreError> {
@@ -241,8 +241,24 @@ impl Store for Stepped {
         self.inner.quarantine(instance, revision, reason).await
     }
 
-    async fn quarantined(&self) -> Result<Vec<(InstanceId, i32, String)>, StoreError> {
-        self.inner.quarantined().await
+    async fn quarantined(&self, of: Option<InstanceId>) -> Result<Vec<Quarantined>, StoreError> {
+        self.inner.quarantined(of).await
+    }
+
+    async fn release(&self, instances: &[InstanceId]) -> Result<u64, StoreError> {
+        self.inner.release(instances).await
+    }
+
+    async fn withheld(&self, instance: InstanceId, after: i32, limit: i64) -> Result<Vec<JournalRow>, StoreError> {
+        self.inner.withheld(instance, after, limit).await
+    }
+
+    async fn rejoin(&self, instance: InstanceId, through: i32) -> Result<bool, StoreError> {
+        self.inner.rejoin(instance, through).await
+    }
+
+    async fn hand_over(&self, worker: WorkerId, shards: &[i16]) -> Result<(), StoreError> {
+        self.inner.hand_over(worker, shards).await
     }
 
     async fn dead_letters(&self, ids: &[Hash16]) -> Result<Vec<DeadLetter>, StoreError> {

@@ -254,7 +254,7 @@ async fn d8_a_start_that_kills_is_kept_as_an_instance_that_is_set_aside() {
         let letter = letters.iter().find(|letter| letter.reason.contains(&id)).unwrap();
         assert_eq!(instance.aside, Some(format!("{}: {}", letter.code, letter.reason)));
         assert!(letter.reason.contains(&format!("flagstop instances continue {id}")), "{}", letter.reason);
-        let redriven = flagstop_runtime::redrive(letter, &CodecLimits::default());
+        let redriven = flagstop_runtime::redrive(letter, &CodecLimits::default(), &flagstop_bus::BusConfig::default());
         assert!(redriven.unwrap_err().contains(&format!("instances continue {id}")));
         let why = stage.run(&["instances", "why", &id]);
         assert!(why.contains("was set aside") && why.contains(&letter.code), "{why}");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use flagstop_bus::port::{Channel, Content, RawMessage};
+use flagstop_bus::port::{Channel, RawMessage};
 use flagstop_engine::api::Phase;
 use flagstop_engine::{Limits, Plan};
 use flagstop_runtime::{Options, Secrets, Worker, definition_row};
@@ -120,31 +120,6 @@ async fn d11_a_commit_whose_answer_is_lost_is_made_once_and_its_effects_are_driv
     assert_eq!(hr.asked().len(), 1, "one call");
     let all = scene.store.list_instances(&InstanceFilter::default()).await.unwrap();
     assert_eq!(all.len(), 1, "one instance");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn d13_a_stream_that_the_broker_refuses_is_set_aside_and_the_others_go_on() {
-    let scene = Scene::new().await;
-    scene.deploy(NOTED).await;
-    let (_worker, bus, _) = scene.worker(Options { relay_refusals_max: 2, ..Options::default() }).await;
-    let refused = InstanceId::of_trigger("/tests", "note-1", "t", "noted");
-    let subject = refused.to_string();
-    bus.refuse(
-        move |message| matches!(&message.content, Content::Event(event) if event.subject.as_deref() == Some(&subject)),
-    );
-    for n in 1..=20 {
-        bus.deliver_event(&note(n));
-    }
-    let completed = |bus: &HandBus| {
-        bus.published(Channel::Status).iter().filter(|event| event.ty.ends_with("workflow.completed.v1")).count()
-    };
-    eventually("the other streams are published", async || completed(&bus) == 19).await;
-    eventually("the refused stream is set aside", async || !scene.store.quarantined().await.unwrap().is_empty()).await;
-    let quarantined = scene.store.quarantined().await.unwrap();
-    assert_eq!((quarantined[0].0, quarantined.len()), (refused, 1));
-    assert!(!scene.store.history(refused).await.unwrap().is_empty(), "its history is kept");
-    bus.deliver_event(&note(21));
-    eventually("the relay goes on", async || completed(&bus) == 20).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -85,7 +85,8 @@ async fn an_event_that_nobody_listens_to_is_counted_or_by_policy_a_dead_letter()
 #[tokio::test(flavor = "multi_thread")]
 async fn d13_events_that_wait_too_long_for_the_broker_hold_new_messages_back_until_they_are_out() {
     let scene = Scene::new(&[WAITS]).await;
-    let options = Options { relay_lag_max_ms: 300, relay_refusals_max: u32::MAX, ..Options::default() };
+    let options =
+        Options { relay_lag_max_ms: 300, relay_refusals_max: u32::MAX, relay_retry_max_ms: 500, ..Options::default() };
     let (_worker, bus) = scene.worker(options).await;
     bus.refuse(|_| true);
     bus.deliver_event(&start("s1", 1));

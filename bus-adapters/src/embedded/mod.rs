@@ -71,7 +71,7 @@ impl Bus for Embedded {
         for (index, message) in messages.iter().enumerate() {
             let result = on_the_wire(message, &self.config, encode_kafka).and_then(|raw| {
                 let raw = raw.into_owned();
-                if matches!(message.channel, Channel::In | Channel::Out) {
+                if matches!(message.channel, Channel::In | Channel::Out | Channel::Commands) {
                     let seat = self.core.reserve(&raw)?;
                     queued.push((index, seat, raw.clone()));
                 }

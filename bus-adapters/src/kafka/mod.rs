@@ -109,6 +109,10 @@ impl Bus for Kafka {
         self.consume_from(settings, vec![topic], Commands::Accept).map(Some)
     }
 
+    fn own_commands(&self) -> Option<String> {
+        self.settings.config.own_commands()
+    }
+
     async fn publish(&self, messages: &[Outgoing]) -> Vec<Result<(), PublishError>> {
         if self.closed.load(Ordering::Acquire) {
             let closed = || Err(PublishError::Unavailable("the bus is closed".into()));

@@ -93,6 +93,10 @@ impl Bus for RabbitMq {
         }
     }
 
+    fn own_commands(&self) -> Option<String> {
+        self.config.own_commands()
+    }
+
     async fn publish(&self, messages: &[Outgoing]) -> Vec<Result<(), PublishError>> {
         self.publisher.publish(messages).await
     }

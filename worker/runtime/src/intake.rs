@@ -170,6 +170,10 @@ pub(crate) struct Shared {
     pub(crate) oldest_unpublished_us: std::sync::atomic::AtomicI64,
     /// Something was deployed.
     pub(crate) deployment: tokio::sync::Notify,
+    /// Instances whose events the broker does not take for now.
+    pub(crate) streams_held: std::sync::atomic::AtomicU64,
+    /// What holds them up, for people; `None`: nothing.
+    pub(crate) held_up: std::sync::Mutex<Option<String>>,
     /// The catalogue's version in the store, as of the last sign of life.
     pub(crate) deployed: std::sync::atomic::AtomicI64,
     /// How far the database's clock is ahead of this machine's, in microseconds.

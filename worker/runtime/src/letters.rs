@@ -10,6 +10,9 @@ use flagstop_store::rows::DeadLetter;
 /// Headers that a broker adds to a message that it delivers again: they don't make it another message.
 const BROKERS_OWN: [&str; 5] = ["x-delivery-count", "x-acquired-count", "x-death", "x-first-death-", "x-last-death-"];
 
+/// What is left of a reason when the rest of a letter's headers is left out.
+const OWN_HEADER_BYTES_MAX: usize = 1_000;
+
 /// The letter for a delivery. Its id comes from the message and its place, so that a redelivery makes the same letter.
 pub(crate) fn letter(delivery: &Delivery, code: &str, reason: &str) -> DeadLetter {
     let message = &delivery.message;
@@ -83,15 +86,27 @@ pub(crate) fn outgoing(letter: &DeadLetter) -> Outgoing {
     }
 }
 
-/// The same without its body, for a broker that finds it too large; the store has it whole.
-pub(crate) fn without_body(mut outgoing: Outgoing) -> Outgoing {
-    if let Content::Raw(message) = &mut outgoing.content
-        && !message.body.is_empty()
-    {
+/// The same with less in it, for a broker that finds it too large; the store has it whole. First the body goes, then the
+/// headers that it came with; `None`: nothing is left to leave out.
+pub(crate) fn smaller(outgoing: &Outgoing) -> Option<Outgoing> {
+    const LEFT_OUT: Bytes = Bytes::from_static(b"left out: too large for the broker");
+    let mut smaller = outgoing.clone();
+    let Content::Raw(message) = &mut smaller.content else { return None };
+    if !message.body.is_empty() {
         message.body = Bytes::new();
-        message.headers.push(("flagstop-body".to_owned(), Bytes::from_static(b"left out: too large for the broker")));
+        message.headers.push(("flagstop-body".to_owned(), LEFT_OUT));
+        return Some(smaller);
     }
-    outgoing
+    if message.headers.iter().any(|(name, _)| name == "flagstop-headers") {
+        return None;
+    }
+    message.headers.retain(|(name, _)| name.starts_with("flagstop-"));
+    for (_, value) in &mut message.headers {
+        value.truncate(OWN_HEADER_BYTES_MAX);
+    }
+    message.content_type = None;
+    message.headers.push(("flagstop-headers".to_owned(), LEFT_OUT));
+    Some(smaller)
 }
 
 #[cfg(test)]
@@ -113,6 +128,26 @@ mod tests {
             commands: flagstop_bus::port::Commands::Accept,
             token: Token { generation: 1, lane: 0, position: 1 },
         }
+    }
+
+    #[test]
+    fn a_letter_that_is_too_large_loses_its_body_first_and_then_what_it_came_with() {
+        let huge = "x".repeat(100_000);
+        let whole = outgoing(&letter(&delivery(1, &[("a", &huge)]), "FS-X", &huge));
+        let names = |outgoing: &Outgoing| {
+            let Content::Raw(message) = &outgoing.content else { panic!("a letter is passed on as it is") };
+            let names: Vec<String> = message.headers.iter().map(|(name, _)| name.clone()).collect();
+            let bytes: usize = message.headers.iter().map(|(_, value)| value.len()).sum();
+            (names.join(" "), message.body.len(), bytes)
+        };
+        let bodyless = smaller(&whole).expect("it has a body");
+        let (told, body_bytes, _) = names(&bodyless);
+        assert_eq!((told.as_str(), body_bytes), ("a flagstop-reason flagstop-code flagstop-origin flagstop-body", 0));
+        let bare = smaller(&bodyless).expect("it has headers");
+        let (told, _, bytes) = names(&bare);
+        assert_eq!(told, "flagstop-reason flagstop-code flagstop-origin flagstop-body flagstop-headers");
+        assert!(bytes < 2_000, "{bytes}");
+        assert!(smaller(&bare).is_none(), "nothing is left to leave out");
     }
 
     #[test]

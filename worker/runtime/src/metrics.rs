@@ -66,6 +66,11 @@ pub fn render(signs: &Signs) -> String {
         ),
         ("flagstop_relay_behind", "1 while events wait so long that no new messages are taken.", yes(signs.behind)),
         (
+            "flagstop_relay_streams_waiting",
+            "Instances whose events the broker does not take for now.",
+            signs.streams_held.to_string(),
+        ),
+        (
             "flagstop_effects_in_flight",
             "Side effects under way.",
             signs.effects_here.saturating_sub(signs.effects_waiting).to_string(),
@@ -161,6 +166,8 @@ mod tests {
             catalogue: 4,
             behind: false,
             relay_lag_us: 1_500_000,
+            streams_held: 2,
+            held_up: None,
             effects_here: 5,
             effects_waiting: 2,
             shards: 64,

@@ -50,8 +50,14 @@ pub struct Options {
     pub relay_rows_max: i64,
     /// Status events that wait longer than this for the broker hold new messages back, in milliseconds (D13).
     pub relay_lag_max_ms: u64,
-    /// How often the broker may refuse one event before the instance's stream is set aside.
+    /// How often the broker may find one event wrong (too large, for instance) before the instance's stream is set aside.
     pub relay_refusals_max: u32,
+    /// The longest pause between two tries to publish an event that the broker does not take for now (a full queue, a missing
+    /// exchange, binding, topic or right), in milliseconds. Pauses begin small and double.
+    pub relay_retry_max_ms: u64,
+    /// Journal rows that are held in memory because the broker does not take them, and rows of one shard that are read beyond
+    /// the oldest of those; above it nothing more is read until the broker takes them.
+    pub relay_held_rows_max: usize,
     /// Pause between two sweeps for early events that a crash kept from their waiters, in milliseconds.
     pub sweep_ms: u64,
     /// Parked events that one sweep looks at.
@@ -142,6 +148,8 @@ impl Default for Options {
             relay_rows_max: 2_000,
             relay_lag_max_ms: 30_000,
             relay_refusals_max: 5,
+            relay_retry_max_ms: 10_000,
+            relay_held_rows_max: 5_000,
             sweep_ms: 3_000,
             sweep_rows: 5_000,
             parked_hours: 7 * 24,
@@ -184,6 +192,8 @@ impl Options {
             ("timers_max", self.timers_max.max(0) as u64),
             ("relay_poll_ms", self.relay_poll_ms),
             ("relay_rows_max", self.relay_rows_max.max(0) as u64),
+            ("relay_retry_max_ms", self.relay_retry_max_ms),
+            ("relay_held_rows_max", self.relay_held_rows_max as u64),
             ("http_timeout_ms", self.http_timeout_ms),
             ("retention_every_s", self.retention_every_s),
             ("blame_max", u64::from(self.blame_max)),

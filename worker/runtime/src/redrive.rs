@@ -4,9 +4,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use flagstop_bus::CodecLimits;
-use flagstop_bus::port::{Channel, Content, Outgoing, RawMessage};
-use flagstop_schemas::message_key;
+use flagstop_bus::port::{Bus, Channel, Content, Outgoing, RawMessage};
+use flagstop_bus::{BusConfig, CodecLimits};
+use flagstop_schemas::{COMMAND_PREFIX, message_key};
 use flagstop_store::port::Redrive;
 use flagstop_store::rows::DeadLetter;
 
@@ -17,9 +17,12 @@ use crate::letters::is_brokers_own;
 /// What the store must forget so that a letter's message can be tried again.
 ///
 /// # Errors
-/// It was never a message of the bus: why, and what to do instead.
-pub fn redrive(letter: &DeadLetter, limits: &CodecLimits) -> Result<Redrive, String> {
-    match flagstop_bus::decode(&message(letter), limits) {
+/// It was never a message of the bus, or is too large for it: why, and what to do instead.
+pub fn redrive(letter: &DeadLetter, limits: &CodecLimits, bus: &BusConfig) -> Result<Redrive, String> {
+    let message = message(letter);
+    bus.check_size(&message)
+        .map_err(|why| format!("the bus would refuse it: {why}; raise that, or send it smaller"))?;
+    match flagstop_bus::decode(&message, limits) {
         Ok(event) => Ok(Redrive { letter: letter.id, message: Some(message_key(&event.source, &event.id)) }),
         // What could not be read had no inbox row. Another build, or a higher limit, may read it.
         Err(_) if letter.origin.contains('@') => Ok(Redrive { letter: letter.id, message: None }),
@@ -35,10 +38,16 @@ pub fn redrive(letter: &DeadLetter, limits: &CodecLimits) -> Result<Redrive, Str
     }
 }
 
-/// The message as it goes to the input again.
-pub(crate) fn outgoing(letter: &DeadLetter) -> Outgoing {
+/// The message as it goes again to where it came from: what was told where commands may come from is a command there again.
+pub(crate) fn outgoing(letter: &DeadLetter, bus: &dyn Bus) -> Outgoing {
+    let place = letter.origin.rsplit_once('@').map_or("", |(place, _)| place);
+    // Kafka's has its partition behind it.
+    let from = |own: &str| place.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    // One that waited in vain was taken as a command when it came.
+    let waited = letter.origin.strip_prefix("parked ").is_some_and(|ty| ty.starts_with(COMMAND_PREFIX));
+    let is_command = bus.own_commands().is_some_and(|own| waited || from(&own));
     Outgoing {
-        channel: Channel::In,
+        channel: if is_command { Channel::Commands } else { Channel::In },
         routing_key: letter.code.clone(),
         order_key: letter.id.0.to_string(),
         content: Content::Raw(message(letter)),
@@ -90,27 +99,30 @@ mod tests {
         let headers: Vec<(&str, &str)> = binary.iter().chain(&more).copied().collect();
         let binary = letter("flagstop.in/2@7", Some("application/json"), &headers, r#"{"n":1}"#);
         let key = Some(message_key("/s", "e"));
-        let limits = CodecLimits::default();
-        assert_eq!(redrive(&binary, &limits), Ok(Redrive { letter: binary.id, message: key }));
-        let Content::Raw(message) = outgoing(&binary).content else { panic!("a raw message") };
+        let (limits, bus) = (CodecLimits::default(), BusConfig::default());
+        assert_eq!(redrive(&binary, &limits, &bus), Ok(Redrive { letter: binary.id, message: key }));
+        let message = message(&binary);
         let names: Vec<&str> = message.headers.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["ce_specversion", "ce_id", "ce_source", "ce_type", "mine"]);
         assert_eq!((message.body, message.content_type.as_deref()), (binary.body, Some("application/json")));
         // An early event that expired.
         let parked = letter("parked t", None, &[], EVENT);
-        assert_eq!(redrive(&parked, &limits), Ok(Redrive { letter: parked.id, message: key }));
+        assert_eq!(redrive(&parked, &limits, &bus), Ok(Redrive { letter: parked.id, message: key }));
     }
 
     #[test]
     fn what_was_no_event_is_tried_again_if_it_came_over_the_bus() {
-        let limits = CodecLimits::default();
+        let (limits, bus) = (CodecLimits::default(), BusConfig::default());
         let junk = letter("flagstop.work@3", None, &[], "junk");
-        assert_eq!(redrive(&junk, &limits), Ok(Redrive { letter: junk.id, message: None }));
+        assert_eq!(redrive(&junk, &limits, &bus), Ok(Redrive { letter: junk.id, message: None }));
         let reason = "… `flagstop instances continue i-1`".to_owned();
         let killer = letter("schedule of t/w", Some("application/json"), &[], "{}");
         let killer = DeadLetter { code: SCHEDULE_KILLS.into(), reason, ..killer };
-        assert!(redrive(&killer, &limits).expect_err("no message").contains("instances continue i-1"));
+        assert!(redrive(&killer, &limits, &bus).expect_err("no message").contains("instances continue i-1"));
         let inner = letter("mailbox of instance i-1", Some("application/json"), &[], "{}");
-        assert!(redrive(&inner, &limits).expect_err("no message").contains("instances why"));
+        assert!(redrive(&inner, &limits, &bus).expect_err("no message").contains("instances why"));
+        let narrow = BusConfig { body_bytes_max: 3, ..bus };
+        let why = redrive(&junk, &limits, &narrow).expect_err("too large for the bus");
+        assert!(why.contains("4 bytes") && why.contains("bus.body_bytes_max"), "{why}");
     }
 }

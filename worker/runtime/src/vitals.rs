@@ -60,6 +60,10 @@ pub struct Signs {
     pub behind: bool,
     /// How long the oldest journal row that this worker publishes has waited, in microseconds.
     pub relay_lag_us: i64,
+    /// Instances whose events the broker does not take for now.
+    pub streams_held: u64,
+    /// What holds them up, for people.
+    pub held_up: Option<String>,
     /// Side effects that are here: waiting for a place, or under way.
     pub effects_here: usize,
     /// Of these, those that wait for a place.
@@ -92,6 +96,8 @@ impl Vitals {
             catalogue: catalogue.version,
             behind: shared.behind.load(Ordering::Relaxed),
             relay_lag_us: if oldest_us == 0 { 0 } else { (shared.about_now_us() - oldest_us).max(0) },
+            streams_held: shared.streams_held.load(Ordering::Relaxed),
+            held_up: shared.held_up.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             effects_here: self.effects.len(),
             effects_waiting: self.effects.waiting(),
             shards: shared.shards.borrow().len(),

@@ -1,11 +1,10 @@
 //! A worker as a whole: starts the loops, and takes them down in an order that loses nothing.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use flagstop_bus::port::{Acker, Bus, BusError};
-use flagstop_schemas::Validators;
 use flagstop_store::port::StoreError;
 use flagstop_store::port::{SchemaState, Store};
 use flagstop_store::rows::WorkerId;
@@ -106,6 +105,8 @@ impl Worker {
             blame: crate::blame::Blame::default(),
             behind: AtomicBool::new(false),
             oldest_unpublished_us: AtomicI64::new(0),
+            streams_held: AtomicU64::new(0),
+            held_up: std::sync::Mutex::default(),
             clock_ahead_us: AtomicI64::new(0),
             deployed: AtomicI64::new(0),
             shards: watch::Sender::new(Vec::new()),
@@ -160,7 +161,7 @@ impl Worker {
         worker.loops.spawn(retention::run(shared.clone(), worker.drain.clone()));
         worker.loops.spawn(timers::run(shared.clone(), effects, worker.drain.clone()));
         worker.loops.spawn(recovery::beats(shared.clone(), worker.stop.clone()));
-        let relay = Relay { shared: shared.clone(), validators: Validators::new() };
+        let relay = Relay::new(shared.clone());
         worker.relay.spawn(relay.run(worker.relay_stop.clone()));
         let batch_max = shared.options.batch_max;
         for consumer in consumers {

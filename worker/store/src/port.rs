@@ -8,8 +8,8 @@ use flagstop_schemas::{Hash16, InstanceId};
 
 use crate::rows::{
     BookmarkRow, DeadLetter, DefinitionNumber, DefinitionRow, Diff, EffectLease, EffectRow, InstanceRow,
-    InstanceSummary, JournalRow, LargeValue, MailRow, Meeting, NewMail, NewParked, Note, Parent, ParkedRow, Remark,
-    ScheduleMemory, ScheduleRow, TimerRow, WorkerId,
+    InstanceSummary, JournalRow, LargeValue, MailRow, Meeting, NewMail, NewParked, Note, Parent, ParkedRow,
+    Quarantined, Remark, ScheduleMemory, ScheduleRow, TimerRow, WorkerId,
 };
 
 /// How many meetings one look gives; each of its keys gets an equal part, at least one.
@@ -285,6 +285,15 @@ pub struct Cursor {
     pub place: String,
 }
 
+/// What a relay has read and not saved yet.
+#[derive(Debug, Clone, Default)]
+pub struct Ahead {
+    /// Where it goes on in shards that it has read beyond their saved cursors. One of an earlier lease is ignored.
+    pub cursors: Vec<Cursor>,
+    /// Shards that it leaves out for now.
+    pub full: Vec<i16>,
+}
+
 /// Which instances a list shows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InstanceFilter {
@@ -523,19 +532,37 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// knowing.
     async fn held(&self, worker: WorkerId) -> Result<Vec<EffectLease>, StoreError>;
 
-    /// Reads on from the cursors of the shards that this worker holds, about `limit` rows per shard: what one transaction
-    /// wrote may come whole. A shard with nothing new has no page. Repeating it without [`Store::save`] gives the same rows again: publishing is at least once.
-    async fn read(&self, worker: WorkerId, limit: i64) -> Result<Vec<Page>, StoreError>;
+    /// Reads on from the cursors of the shards that this worker holds, or from where it is `ahead` of them, about `limit` rows
+    /// per shard: what one transaction wrote may come whole. A shard with nothing new has no page. Repeating it without
+    /// [`Store::save`] gives the same rows again: publishing is at least once.
+    async fn read(&self, worker: WorkerId, limit: i64, ahead: &Ahead) -> Result<Vec<Page>, StoreError>;
 
     /// Saves cursors whose rows are all confirmed. One whose shard has changed hands is left as it is.
     async fn save(&self, worker: WorkerId, cursors: &[Cursor]) -> Result<(), StoreError>;
 
     /// Sets one instance's stream aside from `revision` on (D13), because the broker refuses its events: [`Store::read`]
-    /// leaves its rows out from then on, in every worker; the history keeps them. Repeating it changes nothing.
+    /// leaves its rows out from then on, in every worker; the history keeps them. Repeating it changes the reason at most.
     async fn quarantine(&self, instance: InstanceId, revision: i32, reason: &str) -> Result<(), StoreError>;
 
-    /// The streams that are set aside, each with the first revision that was not published and the reason.
-    async fn quarantined(&self) -> Result<Vec<(InstanceId, i32, String)>, StoreError>;
+    /// The streams that are set aside, the longest first; or that of one instance.
+    async fn quarantined(&self, of: Option<InstanceId>) -> Result<Vec<Quarantined>, StoreError>;
+
+    /// Asks for these streams to be published again: a journal row of revision [`crate::rows::RELEASE_ROW`] tells the relay of
+    /// each. They stay set aside until it has published what was withheld, see [`Store::rejoin`]. Returns how many of them
+    /// were set aside.
+    async fn release(&self, instances: &[InstanceId]) -> Result<u64, StoreError>;
+
+    /// An instance's transitions behind a revision, in order, at most `limit`, whether its stream is set aside or not.
+    async fn withheld(&self, instance: InstanceId, after: i32, limit: i64) -> Result<Vec<JournalRow>, StoreError>;
+
+    /// What was withheld is published up to this revision. When that is all, the stream is no longer set aside: `true`, and
+    /// every later row comes by [`Store::read`]. `false`: there is more behind it. Looks and lets go in one snapshot, so that
+    /// no row that commits meanwhile is passed by a cursor and seen by nobody.
+    async fn rejoin(&self, instance: InstanceId, through: i32) -> Result<bool, StoreError>;
+
+    /// Gives these shards of this worker to another one that lives, picked at random, and takes as many of its own instead,
+    /// because this one can't read what is in them (D16). Nothing happens when no other worker lives.
+    async fn hand_over(&self, worker: WorkerId, shards: &[i16]) -> Result<(), StoreError>;
 
     /// Lets definitions take new triggers, or no longer, and raises the catalogue's version.
     async fn enable(&self, definitions: &[DefinitionNumber], enabled: Enabled) -> Result<(), StoreError>;

@@ -243,6 +243,23 @@ pub const REDRIVE_ROW: i32 = -1;
 /// The revision of a journal row that is a remark: it is part of its instance's history and no transition.
 pub const REMARK_ROW: i32 = -2;
 
+/// The revision of a journal row that asks for a stream that was set aside to be published again. Its events are the first
+/// revision that was withheld, as a decimal number.
+pub const RELEASE_ROW: i32 = -3;
+
+/// A stream that is set aside (PROTOCOL D13).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quarantined {
+    /// Whose.
+    pub instance: InstanceId,
+    /// The first revision that was not published.
+    pub revision: i32,
+    /// Since when.
+    pub since_us: i64,
+    /// Why.
+    pub reason: String,
+}
+
 /// What an instance's history is to show although it changed nothing (PROTOCOL D9).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remark {
@@ -259,7 +276,8 @@ pub struct Remark {
 pub struct JournalRow {
     /// Whose transition; for a dead letter or a note, its id.
     pub instance: InstanceId,
-    /// The revision that the transition made; 0 for a dead letter and for a note, or [`REDRIVE_ROW`], [`REMARK_ROW`].
+    /// The revision that the transition made; 0 for a dead letter and for a note, or [`REDRIVE_ROW`], [`REMARK_ROW`],
+    /// [`RELEASE_ROW`].
     pub revision: i32,
     /// Which definition; 0 for a dead letter and for a note.
     pub definition: DefinitionNumber,

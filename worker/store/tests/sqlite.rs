@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use flagstop_schemas::{Hash16, InstanceId, message_key};
-use flagstop_store::port::{Batch, Group, InstanceWrite, LoadRequest, SchemaState, Store, StoreError, Verdict};
+use flagstop_store::port::{Ahead, Batch, Group, InstanceWrite, LoadRequest, SchemaState, Store, StoreError, Verdict};
 use flagstop_store::rows::WorkerId;
 use flagstop_store::sqlite::SqliteStore;
 use rand::rngs::StdRng;
@@ -175,7 +175,7 @@ async fn two_stores_hammer_one_file_and_each_message_is_applied_exactly_once() {
         let mut read = 0;
         for (store, worker) in &relays {
             store.beat(*worker, 60_000_000).await.unwrap();
-            for page in store.read(*worker, 50).await.unwrap() {
+            for page in store.read(*worker, 50, &Ahead::default()).await.unwrap() {
                 read += page.rows.len();
                 published.extend(page.rows);
                 store.save(*worker, &[page.next]).await.unwrap();

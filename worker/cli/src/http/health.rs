@@ -18,13 +18,16 @@ pub async fn answer(path: &str, patient: &Patient) -> Option<Response> {
     Some(match path {
         "/healthz/live" => json_response(StatusCode::OK, &json!({ "live": true })),
         "/healthz/ready" => {
-            let checks = match patient.get() {
-                Some(vitals) => checks(&vitals.read().await),
-                None => vec![Check { name: "worker", fault: Some("it is starting".to_owned()) }],
+            let (checks, waiting) = match patient.get() {
+                Some(vitals) => {
+                    let signs = vitals.read().await;
+                    (checks(&signs), signs.held_up)
+                }
+                None => (vec![Check { name: "worker", fault: Some("it is starting".to_owned()) }], None),
             };
             let ready = checks.iter().all(|check| check.fault.is_none());
             let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-            json_response(status, &report(&checks))
+            json_response(status, &report(&checks, waiting.as_deref()))
         }
         "/metrics" => match patient.get() {
             Some(vitals) => {
@@ -58,10 +61,10 @@ fn checks(signs: &Signs) -> Vec<Check> {
 }
 
 /// `schemas/cli/healthcheck.schema.json`
-fn report(checks: &[Check]) -> Value {
+fn report(checks: &[Check], waiting: Option<&str>) -> Value {
     let ready = checks.iter().all(|check| check.fault.is_none());
     let check = |check: &Check| json!({ "name": check.name, "ok": check.fault.is_none(), "fault": check.fault });
-    json!({ "ready": ready, "checks": checks.iter().map(check).collect::<Vec<_>>() })
+    json!({ "ready": ready, "checks": checks.iter().map(check).collect::<Vec<_>>(), "waiting": waiting })
 }
 
 fn json_response(status: StatusCode, body: &Value) -> Response {
@@ -84,6 +87,8 @@ mod tests {
             catalogue: 1,
             behind: false,
             relay_lag_us: 0,
+            streams_held: 0,
+            held_up: None,
             effects_here: 0,
             effects_waiting: 0,
             shards: 64,
@@ -96,7 +101,7 @@ mod tests {
         let faults = |signs: Signs| {
             let checks = checks(&signs);
             let bad: Vec<&str> = checks.iter().filter(|check| check.fault.is_some()).map(|check| check.name).collect();
-            assert_eq!(report(&checks)["ready"], bad.is_empty());
+            assert_eq!(report(&checks, None)["ready"], bad.is_empty());
             bad.join(" ")
         };
         assert_eq!(faults(signs()), "");

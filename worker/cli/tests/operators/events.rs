@@ -84,3 +84,56 @@ fn events_are_listed_in_the_order_of_the_journal_and_followed_as_they_come() {
     folder.flagstop(&missing).exits(6).says(&["error[FS-INSTANCE-UNKNOWN]"]);
     served.stop();
 }
+
+const SAYER: &str = "document: { dsl: '1.0.3', namespace: t, name: sayer, version: '1.0.0' }
+schedule: { on: { one: { with: { type: t.start } } }, read: data }
+do:
+  - say: { emit: { event: { with: { type: t.said, data: '${ .[0].text * .[0].times }' } } } }
+";
+
+#[test]
+fn d13_events_that_are_too_large_for_the_bus_are_held_back_and_released_once_the_limit_is_raised() {
+    let folder = Folder::new();
+    folder.write("flows/sayer.yaml", SAYER);
+    folder.write("flagstop.toml", "[bus]\nbody_bytes_max = 2000\n[worker]\nrelay_refusals_max = 1\n");
+    let config = folder.file("flagstop.toml");
+    let mut served = folder.serve(&folder.file("flows"), &["--config", &config]);
+    let store = format!("sqlite:{}", folder.file("data/store.db"));
+    publish(&folder, &served.address, "t.start", "s-1", r#"{"text":"x","times":5000}"#);
+    let quarantined = ["events", "quarantined", "--store", &store, "--output", "json"];
+    let streams = eventually(&folder, &quarantined, "events-quarantined", |it| it.as_array().unwrap().len() == 1);
+    let id = streams[0]["instance"].as_str().unwrap().to_owned();
+    assert!(streams[0]["reason"].as_str().unwrap().contains("bus.body_bytes_max"), "{streams}");
+    let table = folder.flagstop(&quarantined[..4]).exits(0).stdout;
+    assert!(table.contains(&id) && table.contains("FROM REVISION"), "{table}");
+    let show = ["instances", "show", &id, "--store", &store, "--output", "json"];
+    let shown = folder.flagstop(&show).exits(0).json("instances-show");
+    assert!(shown["eventsHeldBack"].as_str().unwrap().contains("events release"), "{shown:#}");
+    let why = folder.flagstop(&["instances", "why", &id, "--store", &store]).exits(0).stdout;
+    assert!(why.contains("its events do not leave") && why.contains("bus.body_bytes_max"), "{why}");
+    let list = folder.flagstop(&["instances", "list", "--store", &store]).exits(0).stdout;
+    assert!(list.contains("events held back"), "{list}");
+    // Others are not concerned.
+    publish(&folder, &served.address, "t.start", "s-2", r#"{"text":"y","times":5}"#);
+    let other = served.until(COMPLETED).pop().unwrap()["subject"].as_str().unwrap().to_owned();
+    assert_ne!(other, id);
+    folder.flagstop(&["events", "release", &other, "--store", &store]).exits(6).says(&["FS-STREAM-UNKNOWN"]);
+    folder.flagstop(&["events", "release", "--store", &store]).exits(2);
+    served.stop();
+
+    folder.write("flagstop.toml", "");
+    let mut served = folder.serve(&folder.file("flows"), &[]);
+    let release = ["events", "release", "--all", "--store", &store, "--output", "json"];
+    assert_eq!(folder.flagstop(&release).exits(0).json("events-release"), json!({ "released": 1 }));
+    let mut events = served.until("t.said");
+    assert_eq!(events.last().unwrap()["data"].as_str().unwrap().len(), 5_000);
+    // Status events are printed by themselves.
+    if !events.iter().any(|event| event["type"] == COMPLETED) {
+        events.extend(served.until(COMPLETED));
+    }
+    let ended = events.iter().find(|event| event["type"] == COMPLETED).unwrap();
+    assert_eq!(ended["subject"], id.as_str());
+    eventually(&folder, &quarantined, "events-quarantined", |it| it.as_array().unwrap().is_empty());
+    assert_eq!(folder.flagstop(&release).exits(0).json("events-release"), json!({ "released": 0 }));
+    served.stop();
+}

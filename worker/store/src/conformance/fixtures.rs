@@ -6,7 +6,7 @@ use bytes::Bytes;
 use flagstop_schemas::{Hash16, InstanceId};
 use uuid::Uuid;
 
-use crate::port::{Aside, Batch, Group, InstanceWrite, LoadRequest, Loaded, Page, Store, Verdict};
+use crate::port::{Ahead, Aside, Batch, Group, InstanceWrite, LoadRequest, Loaded, Page, Store, Verdict};
 use crate::rows::{
     BookmarkRow, DeadLetter, EffectLease, EffectRow, InstanceRow, JournalRow, NewMail, NewParked, WorkerId,
 };
@@ -198,7 +198,7 @@ pub async fn history(store: &Shared, name: &str) -> Vec<JournalRow> {
 
 /// Reads the next page of every shard that the worker holds.
 pub async fn read(store: &Shared, worker: WorkerId, limit: i64) -> Vec<Page> {
-    store.read(worker, limit).await.expect("the store gives the journal's pages")
+    store.read(worker, limit, &Ahead::default()).await.expect("the store gives the journal's pages")
 }
 
 /// Reads to the journal's end and saves each page, as the relay does.

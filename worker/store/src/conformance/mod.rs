@@ -97,6 +97,9 @@ macro_rules! conformance {
                 d14_the_successor_goes_on_where_the_holder_stopped,
                 d13_a_stream_set_aside_lets_the_others_pass,
                 d13_the_cursor_passes_rows_that_are_set_aside,
+                d13_a_released_stream_comes_back_whole,
+                d13_reading_ahead_repeats_nothing_and_skips_nothing,
+                d16_shards_are_handed_over_to_another_worker,
                 a_dead_letter_is_written_and_published_once,
                 a_note_is_written_with_its_group_or_not_at_all,
             }

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use flagstop_schemas::InstanceId;
 
 use super::fixtures::*;
-use crate::port::{Group, Verdict};
-use crate::rows::{JournalRow, Note, WorkerId};
+use crate::port::{Ahead, Group, Verdict};
+use crate::rows::{JournalRow, Note, RELEASE_ROW, WorkerId};
 
 async fn hold(store: &Shared, worker: WorkerId) {
     let beat = store.beat(worker, LONG_US).await.expect("the store answers a beat");
@@ -115,8 +115,10 @@ pub async fn d13_a_stream_set_aside_lets_the_others_pass(store: Shared) {
     write_journal(&store).await;
     store.quarantine(id("i3"), 3, "the broker refuses it").await.expect("the store sets a stream aside");
     store.quarantine(id("i3"), 4, "another reason").await.expect("repeating it is no error");
-    let set_aside = store.quarantined().await.expect("the store tells what is set aside");
-    assert_eq!(set_aside, [(id("i3"), 3, "the broker refuses it".to_owned())], "the first time counts");
+    let set_aside = store.quarantined(None).await.expect("the store tells what is set aside");
+    let told: Vec<_> = set_aside.iter().map(|it| (it.instance, it.revision, it.reason.as_str())).collect();
+    assert_eq!(told, [(id("i3"), 3, "the broker refuses it")], "the first time counts");
+    assert!(set_aside[0].since_us > 0);
     let rows = drain(&store, worker(1), 1).await;
     let of =
         |name: &str| rows.iter().filter(|row| row.instance == id(name)).map(|row| row.revision).collect::<Vec<_>>();
@@ -125,6 +127,84 @@ pub async fn d13_a_stream_set_aside_lets_the_others_pass(store: Shared) {
         assert_eq!(of(&format!("i{n}")), [1, 2, 3, 4, 5], "i{n}");
     }
     assert_eq!(history(&store, "i3").await.len(), 5);
+}
+
+/// D13: a stream that is released comes back whole and in order: first what was withheld, wherever it stands, then what
+/// follows, and no row is seen by nobody.
+pub async fn d13_a_released_stream_comes_back_whole(store: Shared) {
+    hold(&store, worker(1)).await;
+    write_journal(&store).await;
+    store.quarantine(id("i3"), 2, "too large").await.expect("the store sets a stream aside");
+    assert_eq!(drain(&store, worker(1), 10).await.iter().filter(|row| row.instance == id("i3")).count(), 1);
+    let released = store.release(&[id("i3"), id("i4")]).await.expect("the store releases");
+    assert_eq!(released, 1, "the other was not set aside");
+    // It stays set aside until what was withheld is out: nothing overtakes that.
+    apply(&store, vec![group("i3", 5)]).await;
+    let rows = drain(&store, worker(1), 10).await;
+    let told: Vec<_> = rows.iter().map(|row| (row.instance, row.revision, row.events.as_ref())).collect();
+    assert_eq!(told, [(id("i3"), RELEASE_ROW, b"2".as_ref())]);
+    assert_eq!(history(&store, "i3").await.len(), 6, "it is no part of the history");
+    let withheld = async |after| {
+        let rows = store.withheld(id("i3"), after, 3).await.expect("the store gives what was withheld");
+        rows.iter().map(|row| row.revision).collect::<Vec<_>>()
+    };
+    assert_eq!(withheld(1).await, [2, 3, 4]);
+    assert!(!store.rejoin(id("i3"), 4).await.expect("the store answers"), "there is more");
+    assert_eq!(store.quarantined(Some(id("i3"))).await.expect("the store tells")[0].revision, 5, "what is out is out");
+    assert_eq!(withheld(4).await, [5, 6]);
+    assert!(store.rejoin(id("i3"), 6).await.expect("the store answers"));
+    assert!(store.rejoin(id("i3"), 6).await.expect("the store answers"), "repeating it changes nothing");
+    assert_eq!(store.quarantined(None).await.expect("the store tells"), []);
+    apply(&store, vec![group("i3", 6)]).await;
+    assert_eq!(drain(&store, worker(1), 10).await.iter().map(|row| row.revision).collect::<Vec<_>>(), [7]);
+}
+
+/// D13: a relay reads on beyond a cursor that it can't save yet, and leaves out shards that it has no room for.
+pub async fn d13_reading_ahead_repeats_nothing_and_skips_nothing(store: Shared) {
+    hold(&store, worker(1)).await;
+    write_journal(&store).await;
+    let mut ahead = Ahead::default();
+    let mut rows = Vec::new();
+    loop {
+        let pages = store.read(worker(1), 2, &ahead).await.expect("the store gives pages");
+        if pages.is_empty() {
+            break;
+        }
+        for page in pages {
+            rows.extend(page.rows);
+            ahead.cursors.retain(|cursor| cursor.shard != page.shard);
+            ahead.cursors.push(page.next);
+        }
+    }
+    assert_complete(&rows);
+    apply(&store, vec![group("i0", 5), group("i1", 5)]).await;
+    let (here, there) = (id("i0").shard(64), id("i1").shard(64));
+    assert_ne!(here, there, "two shards");
+    let narrower = Ahead { full: vec![there], ..ahead.clone() };
+    let pages = store.read(worker(1), 100, &narrower).await.expect("the store gives pages");
+    assert_eq!(pages.iter().map(|page| (page.shard, page.rows.len())).collect::<Vec<_>>(), [(here, 1)]);
+    // Of an earlier lease: worth nothing.
+    store.leave(worker(1)).await.expect("the store lets leave");
+    hold(&store, worker(1)).await;
+    let pages = store.read(worker(1), 100, &ahead).await.expect("the store gives pages");
+    assert_eq!(pages.iter().map(|page| page.rows.len()).sum::<usize>(), 62, "nothing was saved");
+}
+
+/// D16: shards that a worker can't read go to another one that lives, and as many come back.
+pub async fn d16_shards_are_handed_over_to_another_worker(store: Shared) {
+    hold(&store, worker(1)).await;
+    store.hand_over(worker(1), &[3]).await.expect("the store hands over");
+    hold(&store, worker(1)).await;
+    store.beat(worker(2), LONG_US).await.expect("the store answers a beat");
+    let one = store.beat(worker(1), LONG_US).await.expect("the store answers a beat").shards;
+    let two = store.beat(worker(2), LONG_US).await.expect("the store answers a beat").shards;
+    assert_eq!((one.len(), two.len()), (32, 32));
+    let given = [one[0], one[31]];
+    store.hand_over(worker(1), &given).await.expect("the store hands over");
+    let one = store.beat(worker(1), LONG_US).await.expect("the store answers a beat").shards;
+    let two = store.beat(worker(2), LONG_US).await.expect("the store answers a beat").shards;
+    assert_eq!((one.len(), two.len()), (32, 32), "as many for as many");
+    assert!(given.iter().all(|shard| two.contains(shard) && !one.contains(shard)), "{given:?} in {two:?}");
 }
 
 /// D13: where only rows that are set aside are new the cursor passes them, so that no poll reads them again; what comes

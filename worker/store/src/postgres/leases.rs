@@ -102,6 +102,35 @@ pub(super) async fn beat(store: &PostgresStore, worker: WorkerId, lease_us: i64)
     })
 }
 
+// As many for as many, so that neither holds more than its part, and gives back in its next beat what it was given.
+fn hand_over_commands(worker: WorkerId, shards: &[i16]) -> String {
+    let WorkerId(me) = worker;
+    let shards = shards.iter().map(i16::to_string).collect::<Vec<_>>().join(",");
+    format!(
+        "
+select pg_advisory_xact_lock(hashtext('flagstop beat'), hashtext(current_schema()));
+
+with heir as materialized (
+  select id from workers where id <> '{me}' and until_us > (extract(epoch from clock_timestamp()) * 1000000)::bigint
+  order by random() limit 1)
+, given as materialized (select shard from relay_cursor where owner = '{me}' and shard = any('{{{shards}}}'::int2[]))
+, taken as materialized (
+  select shard from relay_cursor where owner = (select id from heir)
+  order by random() limit (select count(*) from given))
+, moved as (
+  select given.shard, heir.id as owner from given, heir
+  union all
+  select shard, '{me}'::uuid from taken)
+update relay_cursor c set owner = m.owner, epoch = c.epoch + 1 from moved m where c.shard = m.shard"
+    )
+}
+
+pub(super) async fn hand_over(store: &PostgresStore, worker: WorkerId, shards: &[i16]) -> Result<(), sqlx::Error> {
+    // A uuid and numbers are all that is put into the text.
+    store.connections.fetch_commands(AssertSqlSafe(hand_over_commands(worker, shards))).await?;
+    Ok(())
+}
+
 pub(super) async fn leave(store: &PostgresStore, worker: WorkerId) -> Result<(), sqlx::Error> {
     store.connections.fetch(sqlx::query(LEAVE).bind(worker.0)).await?;
     Ok(())

@@ -12,6 +12,7 @@ mod follow;
 mod leases;
 mod lists;
 mod load;
+mod quarantine;
 mod relay;
 mod restored;
 mod retire;
@@ -26,13 +27,13 @@ use flagstop_schemas::{Hash16, InstanceId};
 use self::connections::Connections;
 use crate::config::StoreConfig;
 use crate::port::{
-    Batch, Beat, Census, Counters, Cursor, DueTimer, Enabled, InstanceFilter, JournalFrom, JournalPage, Keep,
+    Ahead, Batch, Beat, Census, Counters, Cursor, DueTimer, Enabled, InstanceFilter, JournalFrom, JournalPage, Keep,
     LetterFilter, LoadRequest, Loaded, LookRequest, Page, ParkedFilter, Redrive, RetirePlace, Retired, SchemaState,
     Store, StoreError, Verdict,
 };
 use crate::rows::{
     DeadLetter, DefinitionNumber, DefinitionRow, EffectLease, InstanceSummary, JournalRow, LargeValue, Meeting,
-    NewParked, ParkedRow, ScheduleRow, WorkerId,
+    NewParked, ParkedRow, Quarantined, ScheduleRow, WorkerId,
 };
 
 /// A store in Postgres.
@@ -146,8 +147,8 @@ impl Store for PostgresStore {
         self.tell(leases::held(self, worker).await)
     }
 
-    async fn read(&self, worker: WorkerId, limit: i64) -> Result<Vec<Page>, StoreError> {
-        self.tell(relay::read(self, worker, limit).await)
+    async fn read(&self, worker: WorkerId, limit: i64, ahead: &Ahead) -> Result<Vec<Page>, StoreError> {
+        self.tell(relay::read(self, worker, limit, ahead).await)
     }
 
     async fn save(&self, worker: WorkerId, cursors: &[Cursor]) -> Result<(), StoreError> {
@@ -155,11 +156,27 @@ impl Store for PostgresStore {
     }
 
     async fn quarantine(&self, instance: InstanceId, revision: i32, reason: &str) -> Result<(), StoreError> {
-        self.tell(relay::quarantine(self, instance, revision, reason).await)
+        self.tell(quarantine::quarantine(self, instance, revision, reason).await)
     }
 
-    async fn quarantined(&self) -> Result<Vec<(InstanceId, i32, String)>, StoreError> {
-        self.tell(relay::quarantined(self).await)
+    async fn quarantined(&self, of: Option<InstanceId>) -> Result<Vec<Quarantined>, StoreError> {
+        self.tell(quarantine::quarantined(self, of).await)
+    }
+
+    async fn release(&self, instances: &[InstanceId]) -> Result<u64, StoreError> {
+        self.tell(quarantine::release(self, instances).await)
+    }
+
+    async fn withheld(&self, instance: InstanceId, after: i32, limit: i64) -> Result<Vec<JournalRow>, StoreError> {
+        self.tell(quarantine::withheld(self, instance, after, limit).await)
+    }
+
+    async fn rejoin(&self, instance: InstanceId, through: i32) -> Result<bool, StoreError> {
+        self.tell(quarantine::rejoin(self, instance, through).await)
+    }
+
+    async fn hand_over(&self, worker: WorkerId, shards: &[i16]) -> Result<(), StoreError> {
+        self.tell(leases::hand_over(self, worker, shards).await)
     }
 
     async fn enable(&self, definitions: &[DefinitionNumber], enabled: Enabled) -> Result<(), StoreError> {

@@ -13,7 +13,7 @@ use sqlx::postgres::PgRow;
 
 use super::PostgresStore;
 use super::load::bytes;
-use crate::port::{Cursor, Page};
+use crate::port::{Ahead, Cursor, Page};
 use crate::rows::{JournalRow, WorkerId};
 
 // A transaction's rows are never parted (`with ties`): a place lies between two transactions. Each pending transaction is
@@ -25,7 +25,13 @@ const READ: &str = "
 select c.shard, c.epoch, c.next_xid::text, c.pending::text, pg_current_snapshot()::text,
        j.late, j.xid::text, j.seq, j.instance, j.revision, j.definition, j.at_us, case when not q.aside then j.events end,
        c.day, day_of(now_us()) - 1
-from relay_cursor c cross join lateral (
+from relay_cursor k
+left join unnest($3::int2[], $4::int4[], $5::text[], $6::text[], $7::int4[]) as a(shard, epoch, next, pending, day)
+  on a.shard = k.shard and a.epoch = k.epoch
+cross join lateral (
+  select k.shard, k.epoch, coalesce(a.next::xid8, k.next_xid) as next_xid, coalesce(a.pending::xid8[], k.pending) as pending,
+         greatest(k.day, a.day) as day) c
+cross join lateral (
   (select true as late, r.* from unnest(c.pending) p(open) cross join lateral (
      select xid, seq, instance, revision, definition, at_us, events from journal r
      where r.shard = c.shard and r.xid = p.open and r.day >= c.day offset 0) r
@@ -37,7 +43,7 @@ from relay_cursor c cross join lateral (
 ) j
 cross join lateral (
   select exists (select 1 from quarantine q where q.instance = j.instance and q.revision <= j.revision) as aside) q
-where c.owner = $1";
+where k.owner = $1 and k.shard <> all ($8::int2[])";
 
 const SAVE: &str = "
 update relay_cursor c set next_xid = x.next, pending = x.pending, day = greatest(c.day, x.day)
@@ -49,12 +55,6 @@ from (
   where r.owner = $1 and r.next_xid <= s.next::xid8
   order by r.shard for update of r
 ) x where c.shard = x.shard";
-
-const SET_ASIDE: &str = "
-insert into quarantine (instance, revision, at_us, reason)
-values ($1, $2, (extract(epoch from clock_timestamp()) * 1000000)::bigint, $3) on conflict (instance) do nothing";
-
-const LIST: &str = "select instance, revision, reason from quarantine order by at_us, instance";
 
 /// Transaction ids below `next`, without those that are `pending`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -93,10 +93,43 @@ struct Draft {
     found: Vec<Found>,
 }
 
-pub(super) async fn read(store: &PostgresStore, worker: WorkerId, limit: i64) -> Result<Vec<Page>, sqlx::Error> {
+/// Cursors as the columns of a statement.
+#[derive(Debug, Default)]
+struct Columns {
+    shards: Vec<i16>,
+    epochs: Vec<i32>,
+    nexts: Vec<String>,
+    pendings: Vec<String>,
+    days: Vec<i32>,
+}
+
+impl Columns {
+    fn of(cursors: &[Cursor]) -> Result<Self, sqlx::Error> {
+        let mut columns = Self::default();
+        for cursor in cursors {
+            let (next, rest) = cursor.place.split_once(':').unwrap_or((&cursor.place, ""));
+            let (pending, day) = rest.split_once(':').unwrap_or((rest, "0"));
+            columns.shards.push(cursor.shard);
+            columns.epochs.push(cursor.epoch);
+            columns.nexts.push(number(next)?.to_string());
+            columns.pendings.push(format!("{{{}}}", joined(&list(pending)?)));
+            columns.days.push(i32::try_from(number(day)?).unwrap_or(0));
+        }
+        Ok(columns)
+    }
+}
+
+pub(super) async fn read(
+    store: &PostgresStore,
+    worker: WorkerId,
+    limit: i64,
+    ahead: &Ahead,
+) -> Result<Vec<Page>, sqlx::Error> {
     let limit = limit.max(1);
+    let Columns { shards, epochs, nexts, pendings, days } = Columns::of(&ahead.cursors)?;
+    let statement = sqlx::query(READ).bind(worker.0).bind(limit).bind(shards).bind(epochs).bind(nexts).bind(pendings);
     let mut drafts: BTreeMap<i16, Draft> = BTreeMap::new();
-    for row in &store.connections.fetch(sqlx::query(READ).bind(worker.0).bind(limit)).await? {
+    for row in &store.connections.fetch(statement.bind(days).bind(&ahead.full[..])).await? {
         let found = Found {
             late: row.try_get(5)?,
             xid: number(&row.try_get::<String, _>(6)?)?,
@@ -186,35 +219,10 @@ pub(super) async fn save(store: &PostgresStore, worker: WorkerId, cursors: &[Cur
     if cursors.is_empty() {
         return Ok(());
     }
-    let (mut shards, mut epochs, mut nexts) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut pendings, mut days) = (Vec::new(), Vec::new());
-    for cursor in cursors {
-        let (next, rest) = cursor.place.split_once(':').unwrap_or((&cursor.place, ""));
-        let (pending, day) = rest.split_once(':').unwrap_or((rest, "0"));
-        shards.push(cursor.shard);
-        epochs.push(cursor.epoch);
-        nexts.push(number(next)?.to_string());
-        pendings.push(format!("{{{}}}", joined(&list(pending)?)));
-        days.push(i32::try_from(number(day)?).unwrap_or(0));
-    }
+    let Columns { shards, epochs, nexts, pendings, days } = Columns::of(cursors)?;
     let statement = sqlx::query(SAVE).bind(worker.0).bind(shards).bind(epochs).bind(nexts).bind(pendings).bind(days);
     store.connections.fetch(statement).await?;
     Ok(())
-}
-
-pub(super) async fn quarantine(
-    store: &PostgresStore,
-    instance: InstanceId,
-    revision: i32,
-    reason: &str,
-) -> Result<(), sqlx::Error> {
-    store.connections.fetch(sqlx::query(SET_ASIDE).bind(instance.0).bind(revision).bind(reason)).await?;
-    Ok(())
-}
-
-pub(super) async fn quarantined(store: &PostgresStore) -> Result<Vec<(InstanceId, i32, String)>, sqlx::Error> {
-    let rows = store.connections.fetch(sqlx::query(LIST)).await?;
-    rows.iter().map(|row| Ok((InstanceId(row.try_get(0)?), row.try_get(1)?, row.try_get(2)?))).collect()
 }
 
 /// Reads `instance, revision, definition, at_us, events` from a column on.

@@ -31,6 +31,16 @@ UPDATE shards SET owner = $1, epoch = epoch + 1 WHERE shard IN
 SELECT shard, (SELECT value FROM meta WHERE name = 'catalogue') FROM shards WHERE owner = $1 ORDER BY shard;
 COMMIT";
 
+const HEIR: &str = "SELECT id FROM workers WHERE id <> $1 AND until_us > $2 ORDER BY random() LIMIT 1";
+
+// As many for as many, so that neither holds more than its part, and gives back in its next beat what it was given.
+const HAND_OVER: &str = "
+UPDATE shards SET owner = $1, epoch = epoch + 1 WHERE shard IN
+  (SELECT shard FROM shards WHERE owner = $2 ORDER BY random()
+   LIMIT (SELECT count(*) FROM shards WHERE owner = $1 AND shard IN (SELECT value FROM json_each($3))));
+UPDATE shards SET owner = $2, epoch = epoch + 1 WHERE owner = $1 AND shard IN (SELECT value FROM json_each($3));
+COMMIT";
+
 const LEAVE: &str = "
 BEGIN IMMEDIATE;
 UPDATE shards SET owner = NULL WHERE owner = $1;
@@ -82,6 +92,18 @@ pub(super) async fn beat(store: &SqliteStore, worker: WorkerId, lease_us: i64) -
         None => super::catalogue::version(store).await?,
     };
     Ok(Beat { now_us, catalogue, shards, workers: i32::try_from(workers).unwrap_or(i32::MAX), died_us, dead_until_us })
+}
+
+pub(super) async fn hand_over(store: &SqliteStore, worker: WorkerId, shards: &[i16]) -> Result<(), sqlx::Error> {
+    let (mut writing, _) = store.connections.write(Command::fixed(BEGIN, 1)).await?;
+    let heir = writing.run(Command::fixed(HEIR, 1).bind(worker.0).bind(store.clock.now_us())).await?;
+    let Some(heir) = heir.first() else {
+        writing.abandon().await;
+        return Ok(());
+    };
+    let (heir, shards): (uuid::Uuid, String) = (heir.try_get(0)?, serde_json::json!(shards).to_string());
+    writing.finish(Command::fixed(HAND_OVER, 3).bind(worker.0).bind(heir).bind(shards)).await?;
+    Ok(())
 }
 
 pub(super) async fn leave(store: &SqliteStore, worker: WorkerId) -> Result<(), sqlx::Error> {

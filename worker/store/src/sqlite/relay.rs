@@ -11,15 +11,18 @@ use super::connection::Command;
 use super::encode::Rows;
 use super::load::bytes;
 use super::{BEGIN, SqliteStore};
-use crate::port::{Cursor, Page};
+use crate::port::{Ahead, Cursor, Page};
 use crate::rows::{JournalRow, WorkerId};
 
 // A shard with nothing new costs two look-ups in an index. Rows of a stream that is set aside (D13) do not count, but the
 // cursor passes them.
 pub(super) const READ: &str = "
 WITH held AS MATERIALIZED (
-  SELECT shard, epoch, place, (SELECT max(seq) FROM journal n WHERE n.shard = s.shard) AS head
-  FROM shards s WHERE owner = $1
+  SELECT shard, epoch,
+    coalesce((SELECT j.value ->> 2 FROM json_each($3) j
+              WHERE j.value ->> 0 = s.shard AND j.value ->> 1 = s.epoch), place) AS place,
+    (SELECT max(seq) FROM journal n WHERE n.shard = s.shard) AS head
+  FROM shards s WHERE owner = $1 AND shard NOT IN (SELECT value FROM json_each($4))
 )
 SELECT h.shard, h.epoch, h.head, r.seq, r.instance, r.revision, r.definition, r.at_us, r.events
 FROM held h LEFT JOIN journal r ON r.seq IN (
@@ -35,10 +38,6 @@ FROM (SELECT value ->> 0 AS shard, value ->> 1 AS epoch, value ->> 2 AS place FR
 WHERE shards.shard = c.shard AND shards.epoch = c.epoch AND shards.owner = $1;
 COMMIT";
 
-const SET_ASIDE: &str = "
-BEGIN IMMEDIATE;
-INSERT INTO quarantine (instance, revision, at_us, reason) VALUES ($1, $2, $3, $4) ON CONFLICT (instance) DO NOTHING";
-
 /// A shard's page as it is put together.
 #[derive(Debug)]
 struct Draft {
@@ -47,9 +46,17 @@ struct Draft {
     rows: Vec<(i64, JournalRow)>,
 }
 
-pub(super) async fn read(store: &SqliteStore, worker: WorkerId, limit: i64) -> Result<Vec<Page>, sqlx::Error> {
+pub(super) async fn read(
+    store: &SqliteStore,
+    worker: WorkerId,
+    limit: i64,
+    ahead: &Ahead,
+) -> Result<Vec<Page>, sqlx::Error> {
+    let cursors = columns(&ahead.cursors)?;
+    let full = serde_json::json!(ahead.full).to_string();
     // One more than asked for, to see whether there is more.
     let command = Command::fixed(READ, 1).bind(worker.0).bind(limit.saturating_add(1));
+    let command = command.bind(if cursors.is_empty() { "[]".to_owned() } else { cursors.into_json() }).bind(full);
     let mut drafts: BTreeMap<i16, Draft> = BTreeMap::new();
     for row in &store.connections.read(command).await? {
         let (epoch, head) = (row.try_get(1)?, row.try_get(2)?);
@@ -74,7 +81,8 @@ impl Draft {
     }
 }
 
-pub(super) async fn save(store: &SqliteStore, worker: WorkerId, cursors: &[Cursor]) -> Result<(), sqlx::Error> {
+/// Cursors as rows of a statement.
+fn columns(cursors: &[Cursor]) -> Result<Rows, sqlx::Error> {
     let mut rows = Rows::new();
     for cursor in cursors {
         let place: i64 = cursor.place.parse().map_err(|_| {
@@ -82,30 +90,17 @@ pub(super) async fn save(store: &SqliteStore, worker: WorkerId, cursors: &[Curso
         })?;
         rows.row().int(cursor.shard).int(cursor.epoch).int(place);
     }
+    Ok(rows)
+}
+
+pub(super) async fn save(store: &SqliteStore, worker: WorkerId, cursors: &[Cursor]) -> Result<(), sqlx::Error> {
+    let rows = columns(cursors)?;
     if rows.is_empty() {
         return Ok(());
     }
     let (writing, _) = store.connections.write(Command::fixed(BEGIN, 1)).await?;
     writing.finish(Command::fixed(SAVE, 2).bind(worker.0).bind(rows.into_json())).await?;
     Ok(())
-}
-
-pub(super) async fn quarantine(
-    store: &SqliteStore,
-    instance: InstanceId,
-    revision: i32,
-    reason: &str,
-) -> Result<(), sqlx::Error> {
-    let command = Command::fixed(SET_ASIDE, 2).bind(instance.0).bind(revision).bind(store.clock.now_us()).bind(reason);
-    let (writing, _) = store.connections.write(command).await?;
-    writing.finish(Command::fixed("COMMIT", 1)).await?;
-    Ok(())
-}
-
-pub(super) async fn quarantined(store: &SqliteStore) -> Result<Vec<(InstanceId, i32, String)>, sqlx::Error> {
-    let list = "SELECT instance, revision, reason FROM quarantine ORDER BY at_us, instance";
-    let rows = store.connections.read(Command::fixed(list, 1)).await?;
-    rows.iter().map(|row| Ok((InstanceId(row.try_get(0)?), row.try_get(1)?, row.try_get(2)?))).collect()
 }
 
 /// Reads `instance, revision, definition, at_us, events` from a column on.

@@ -39,7 +39,7 @@ impl Redrive {
         let letters = self.letters(store).await?;
         let (mut given, mut refused) = (Vec::new(), Vec::new());
         for letter in &letters {
-            match flagstop_runtime::redrive(letter, &config.worker.codec) {
+            match flagstop_runtime::redrive(letter, &config.worker.codec, &config.bus) {
                 Ok(redrive) => given.push(redrive),
                 Err(why) => refused.push((letter.id.0.to_string(), why)),
             }

@@ -2,6 +2,7 @@
 
 mod follow;
 mod pattern;
+mod streams;
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -44,6 +45,10 @@ enum Command {
     List(List),
     /// Events as they are committed, until Ctrl-C; in JSON one per line
     Tail(Tail),
+    /// Instances whose events are held back because the broker finds one of them wrong
+    Quarantined(streams::List),
+    /// Publish what was held back, in order, once the cause is mended
+    Release(streams::Release),
 }
 
 /// Which events.
@@ -86,6 +91,8 @@ impl Events {
         match &self.command {
             Command::List(list) => print_line(&list.run(&store, self.output).await?),
             Command::Tail(tail) => tail.run(&store, self.output).await?,
+            Command::Quarantined(list) => print_line(&list.run(&store, self.output).await?),
+            Command::Release(release) => print_line(&release.run(&store, self.output).await?),
         }
         store.close().await;
         Ok(())

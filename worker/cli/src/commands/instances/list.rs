@@ -61,9 +61,10 @@ impl List {
                             record.summary.id.to_string(),
                             record.definition(),
                             brief(record.summary.business_key.as_deref().unwrap_or("-"), CELL_CHARS_MAX),
-                            match record.summary.aside {
-                                Some(_) => format!("{}, set aside", record.status()),
-                                None => record.status().to_owned(),
+                            match (&record.summary.aside, &record.quarantined) {
+                                (Some(_), _) => format!("{}, set aside", record.status()),
+                                (None, Some(_)) => format!("{}, events held back", record.status()),
+                                (None, None) => record.status().to_owned(),
                             },
                             rfc3339(record.summary.updated_us),
                             record

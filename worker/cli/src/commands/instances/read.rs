@@ -7,7 +7,7 @@ use flagstop_engine::api::{Difference, Phase, WaitReason};
 use flagstop_engine::{Bundle, Event, Instance, Limits, Plan};
 use flagstop_schemas::{CloudEvent, InstanceId};
 use flagstop_store::port::{InstanceFilter, LoadRequest, Store};
-use flagstop_store::rows::{DefinitionNumber, DefinitionRow, InstanceSummary};
+use flagstop_store::rows::{DefinitionNumber, DefinitionRow, InstanceSummary, Quarantined};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -32,6 +32,7 @@ pub const PHASES: [(Phase, &str); 7] = [
 pub struct Definitions {
     rows: HashMap<DefinitionNumber, DefinitionRow>,
     plans: HashMap<DefinitionNumber, Option<Arc<Plan>>>,
+    quarantined: Option<HashMap<InstanceId, Quarantined>>,
 }
 
 /// One instance as a command shows it.
@@ -44,6 +45,8 @@ pub struct Record {
     pub instance: Option<Instance>,
     /// What it waits for.
     pub waiting: Vec<WaitReason>,
+    /// Its events are held back.
+    pub quarantined: Option<Quarantined>,
     /// Its definition, unless this build can't read that.
     plan: Option<Arc<Plan>>,
 }
@@ -52,7 +55,11 @@ impl Definitions {
     /// Reads all definitions.
     pub async fn load(store: &Arc<dyn Store>) -> Result<Self, Failure> {
         let (_, rows) = store.definitions(0).await?;
-        Ok(Self { rows: rows.into_iter().map(|row| (row.number, row)).collect(), plans: HashMap::new() })
+        Ok(Self {
+            rows: rows.into_iter().map(|row| (row.number, row)).collect(),
+            plans: HashMap::new(),
+            quarantined: None,
+        })
     }
 
     /// The numbers of a definition's versions: `namespace/name`, or one version of it, `namespace/name@version`.
@@ -87,7 +94,17 @@ impl Definitions {
             (Some(plan), Some(instance)) => instance.waiting(plan),
             _ => Vec::new(),
         };
-        Ok(Record { summary, reference, instance, waiting, plan })
+        let quarantined = self.quarantined(store).await?.get(&summary.id).cloned();
+        Ok(Record { summary, reference, instance, waiting, quarantined, plan })
+    }
+
+    /// The streams that are set aside, read once: there are few, and mostly none.
+    async fn quarantined(&mut self, store: &Arc<dyn Store>) -> Result<&HashMap<InstanceId, Quarantined>, Failure> {
+        if self.quarantined.is_none() {
+            let streams = store.quarantined(None).await?;
+            self.quarantined = Some(streams.into_iter().map(|stream| (stream.instance, stream)).collect());
+        }
+        Ok(self.quarantined.get_or_insert_default())
     }
 
     fn plan(&mut self, number: DefinitionNumber) -> Option<Arc<Plan>> {
@@ -138,6 +155,9 @@ impl Record {
         });
         if let Some(reason) = &self.summary.aside {
             json["setAside"] = reason.as_str().into();
+        }
+        if let Some(stream) = &self.quarantined {
+            json["eventsHeldBack"] = stream.reason.as_str().into();
         }
         json
     }

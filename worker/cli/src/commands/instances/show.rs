@@ -54,6 +54,7 @@ pub async fn run(store: &Arc<dyn Store>, id: &str, output: Output) -> Result<Str
     for wait in &record.waiting {
         line("waits for", format!("{} at {}", waiting_text(wait), wait.task));
     }
+    line("events", record.quarantined.as_ref().map(|it| it.reason.clone()).unwrap_or_default());
     line("input", input.to_string());
     line("context", context.to_string());
     line("output", result.to_string());

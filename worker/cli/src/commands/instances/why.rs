@@ -92,6 +92,10 @@ fn paragraph(record: &Record, waits: &[(&WaitReason, Vec<Parked>)]) -> String {
         (true, status) if waits.is_empty() => format!("is {status}, and waits for nothing from outside."),
         (true, status) => format!("is {status}."),
     });
+    if let Some(stream) = &record.quarantined {
+        let since = rfc3339(stream.since_us);
+        text.push_str(&format!(" Since {since} its events do not leave: {}.", tame(&stream.reason)));
+    }
     for (wait, parked) in waits {
         text.push_str(&format!(" {}", wait_sentence(wait)));
         if wait.kind == "event" {
