@@ -115,7 +115,7 @@ async fn what_is_acknowledged_while_a_partition_is_taken_away_does_not_come_agai
     let mut first = bus.consume().await.unwrap();
     let spread = |from: usize, to: usize| -> Vec<_> {
         // Over both topics: each of the two consumers may get all partitions of one.
-        let channel = |n: usize| if n % 2 == 0 { Channel::In } else { Channel::Out };
+        let channel = |n: usize| if n.is_multiple_of(2) { Channel::In } else { Channel::Out };
         texts(from, to).iter().enumerate().map(|(n, text)| letter(channel(n), text, text)).collect()
     };
     assert!(in_time("confirmations", bus.publish(&spread(0, 100))).await.iter().all(Result::is_ok));

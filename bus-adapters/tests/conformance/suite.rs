@@ -267,7 +267,7 @@ pub async fn no_more_than_the_prefetch_is_in_hand(place: &Place) {
 pub async fn a_consumer_that_goes_leaves_its_messages_to_the_other(place: &Place) {
     let bus = place.bus().await;
     // Over both of Kafka's topics that are consumed: each of the two may get all partitions of one.
-    let channel = |n: usize| if n % 2 == 0 { Channel::In } else { Channel::Out };
+    let channel = |n: usize| if n.is_multiple_of(2) { Channel::In } else { Channel::Out };
     let letters: Vec<Outgoing> =
         texts(0, 200).iter().enumerate().map(|(n, text)| letter(channel(n), &format!("key{n}"), text)).collect();
     let mut one = bus.consume().await.unwrap();
