@@ -209,7 +209,7 @@ impl Store for Stepped {
         age_us: i64,
         after: Option<InstanceId>,
         limit: i64,
-    ) -> Result<Vec<InstanceId>, StoreError> {
+    ) -> Result<Vec<(InstanceId, i64)>, StoreError> {
         self.inner.stale_mail(shards, age_us, after, limit).await
     }
 

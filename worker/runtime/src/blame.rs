@@ -84,13 +84,13 @@ impl Blame {
         }
         let Some(dead_until_us) = self.wary_of(now_us) else { return false };
         match poke {
-            Poke::Drain => true,
+            Poke::LeftBehind(since_us) => *since_us <= dead_until_us,
             Poke::Timer(timer) => timer.due().due_us <= dead_until_us,
             Poke::Meeting(meeting) => meeting.parked_us <= dead_until_us,
             Poke::Effect { lease, .. } => lease.epoch > 1,
             Poke::Schedule(due) => due.due_us <= dead_until_us,
-            // It changes nothing.
-            Poke::Late(_) => false,
+            // What this worker has just written the dead one never had, and a late result changes nothing.
+            Poke::Drain | Poke::Late(_) => false,
         }
     }
 }
@@ -189,7 +189,7 @@ pub(crate) fn shelve(
 /// Why an instance was set aside.
 fn deadly_instance(instance: InstanceId, poke: &Poke, kills: i32) -> String {
     let what = match poke {
-        Poke::Drain => "its mail",
+        Poke::Drain | Poke::LeftBehind(_) => "its mail",
         Poke::Timer(_) => "a timer",
         Poke::Effect { .. } => "the answer of a call",
         Poke::Meeting(_) | Poke::Schedule(_) | Poke::Late(_) => "an event",
@@ -256,6 +256,9 @@ mod tests {
         blame.noticed(1_700, 1_500);
         assert!(blame.suspects(&delivery(1, "1", "x"), 2_000) && blame.suspects_poke(&old, 2_000));
         assert!(!blame.suspects_poke(&timer(1_600), 2_000), "it came later");
+        assert!(blame.suspects_poke(&Poke::LeftBehind(1_500), 2_000));
+        assert!(!blame.suspects_poke(&Poke::LeftBehind(1_600), 2_000), "somebody else left it behind");
+        assert!(!blame.suspects_poke(&Poke::Drain, 2_000), "our own");
         let fresh = Delivery { redelivered: false, ..delivery(1, "1", "x") };
         assert!(!blame.suspects(&fresh, 2_000));
         assert!(!blame.suspects(&delivery(1, "1", "x"), 1_700 + WARY_US), "long ago");

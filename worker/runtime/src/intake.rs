@@ -65,8 +65,10 @@ pub(crate) struct Junk {
 /// What reaches an instance from within the worker.
 #[derive(Debug)]
 pub(crate) enum Poke {
-    /// Its mail waits.
+    /// Its mail waits, and was written by this worker just now.
     Drain,
+    /// Its mail waits since this time: whoever wrote it left it behind.
+    LeftBehind(i64),
     /// A timer is due.
     Timer(InHand),
     /// A side effect has ended.

@@ -135,10 +135,10 @@ impl Recovery {
         let stale_us = i64::try_from(options.mail_stale_ms).unwrap_or(i64::MAX / 1_000) * 1_000;
         let mut drained_to = self.drained_to.lock().await;
         let stale = store.stale_mail(&shards, stale_us, *drained_to, ROWS_PER_LOOK).await?;
-        *drained_to = stale.last().copied().filter(|_| stale.len() as i64 >= ROWS_PER_LOOK);
+        *drained_to = stale.last().map(|(instance, _)| *instance).filter(|_| stale.len() as i64 >= ROWS_PER_LOOK);
         drop(drained_to);
-        for instance in stale {
-            self.shared.pokes.put(instance, Poke::Drain).await;
+        for (instance, since_us) in stale {
+            self.shared.pokes.put(instance, Poke::LeftBehind(since_us)).await;
         }
         if shards.contains(&0) {
             self.expire_commands().await?;

@@ -92,14 +92,15 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn due_schedules(&self, shards: &[i16], limit: i64) -> Result<Vec<ScheduleRow>, StoreError>;
 
     /// Instances of these shards with mail that is older than `age_us`: left behind by a worker that died, or written by
-    /// the command line. In the order of their ids, those behind `after`: mail that nobody can use now hides no other.
+    /// the command line. In the order of their ids, those behind `after`: mail that nobody can use now hides no other. Each with
+    /// the time of its oldest. Of an instance that is set aside only the command line's counts: the rest waits for its release.
     async fn stale_mail(
         &self,
         shards: &[i16],
         age_us: i64,
         after: Option<InstanceId>,
         limit: i64,
-    ) -> Result<Vec<InstanceId>, StoreError>;
+    ) -> Result<Vec<(InstanceId, i64)>, StoreError>;
 
     /// Says that this worker lives, for `lease_us` from now, and takes its fair part of the shards: those free or of
     /// dead workers; above its part it gives some back. One row per worker, whatever it drives (D7).

@@ -20,7 +20,7 @@ impl Decider<'_> {
         if !self.works.contains_key(&instance) {
             match poke {
                 Poke::Meeting(meeting) if self.released_by_meeting(index, instance, meeting) => return,
-                Poke::Drain if let Some(release) = self.releases.get_mut(&instance) => {
+                Poke::Drain | Poke::LeftBehind(_) if let Some(release) = self.releases.get_mut(&instance) => {
                     return release.items.push(index);
                 }
                 _ => {}
@@ -30,13 +30,13 @@ impl Decider<'_> {
                 Poke::Timer(timer) => refused.remember(refusal(timer.due())),
                 Poke::Meeting(meeting) => refused.remember((instance, meeting.slot, meeting.parked)),
                 Poke::Schedule(due) => return self.due_schedule(index, instance, due),
-                Poke::Drain | Poke::Effect { .. } | Poke::Late(_) => {}
+                Poke::Drain | Poke::LeftBehind(_) | Poke::Effect { .. } | Poke::Late(_) => {}
             }
             self.decision.done.push(index);
             return;
         }
         let applied = match poke {
-            Poke::Drain => !self.works[&instance].group.mail.is_empty(),
+            Poke::Drain | Poke::LeftBehind(_) => !self.works[&instance].group.mail.is_empty(),
             Poke::Timer(timer) => {
                 // A late copy must not fire a newer timer of the same slot.
                 let DueTimer { due_us, slot, .. } = timer.due();

@@ -1,5 +1,7 @@
 //! Mail: what could not be applied in the transaction that recorded its message (PROTOCOL D1).
 
+use flagstop_schemas::InstanceId;
+
 use super::fixtures::*;
 use crate::port::{Group, MAIL_MAX, Verdict};
 
@@ -66,9 +68,10 @@ pub async fn stale_mail_names_each_instance_once(store: Shared) {
     let stale = |shards: Vec<i16>, age_us| {
         let store = store.clone();
         async move {
-            let mut found = store.stale_mail(&shards, age_us, None, 100).await.expect("the store finds stale mail");
-            found.sort_unstable();
-            found
+            let found = store.stale_mail(&shards, age_us, None, 100).await.expect("the store finds stale mail");
+            let mut whose: Vec<_> = found.into_iter().map(|(instance, _)| instance).collect();
+            whose.sort_unstable();
+            whose
         }
     };
     let mut both = vec![id("a"), id("b")];
@@ -79,7 +82,10 @@ pub async fn stale_mail_names_each_instance_once(store: Shared) {
     others.retain(|shard| *shard != id("a").shard(64) && *shard != id("b").shard(64));
     assert_eq!(stale(others, 0).await, []);
     // Page by page, and what stays unread at the front hides nobody.
-    let page = async |after| store.stale_mail(&shards, 0, after, 1).await.expect("the store finds stale mail");
+    let page = async |after| {
+        let page = store.stale_mail(&shards, 0, after, 1).await.expect("the store finds stale mail");
+        page.into_iter().map(|(instance, _)| instance).collect::<Vec<_>>()
+    };
     assert_eq!(page(None).await, both[..1]);
     assert_eq!(page(Some(both[0])).await, both[1..]);
     assert_eq!(page(Some(both[1])).await, []);
@@ -90,8 +96,35 @@ pub async fn stale_mail_names_each_instance_once(store: Shared) {
 pub async fn mail_of_nobody_is_stale_at_once(store: Shared) {
     apply(&store, vec![Group { post: vec![mail("a", "cancel")], ..Group::default() }]).await;
     commit_as(&store, Some(worker(1)), vec![Group { post: vec![mail("b", "event")], ..Group::default() }]).await;
+    assert_eq!(stale(&store, LONG_US).await, [id("a")]);
+}
+
+async fn stale(store: &Shared, age_us: i64) -> Vec<InstanceId> {
     let shards: Vec<i16> = ALL.collect();
-    assert_eq!(store.stale_mail(&shards, LONG_US, None, 100).await.expect("the store finds stale mail"), [id("a")]);
+    let found = store.stale_mail(&shards, age_us, None, 100).await.expect("the store finds stale mail");
+    found.into_iter().map(|(instance, _)| instance).collect()
+}
+
+/// D8: whether mail was there before a worker died is told by its time, whoever wrote it.
+pub async fn d8_stale_mail_says_since_when_it_waits(store: Shared) {
+    let shards: Vec<i16> = ALL.collect();
+    let before_us = load(&store, &[]).await.now_us;
+    apply(&store, vec![Group { post: vec![mail("a", "cancel")], ..Group::default() }]).await;
+    commit_as(&store, Some(worker(1)), vec![Group { post: vec![mail("b", "event")], ..Group::default() }]).await;
+    let after_us = load(&store, &[]).await.now_us;
+    let found = store.stale_mail(&shards, 0, None, 100).await.expect("the store finds stale mail");
+    assert_eq!(found.len(), 2);
+    assert!(found.iter().all(|(_, since_us)| (before_us..=after_us).contains(since_us)), "{found:?}");
+}
+
+/// D8: what waits for an instance that is set aside is looked for when it is released; what an operator tells it, at once.
+pub async fn d8_mail_of_what_is_set_aside_rests(store: Shared) {
+    apply(&store, vec![group("a", 0), aside("a", Some("it kills"))]).await;
+    commit_as(&store, Some(worker(1)), vec![Group { post: vec![mail("a", "event")], ..Group::default() }]).await;
+    commit_as(&store, Some(worker(1)), vec![Group { post: vec![mail("new", "start")], ..Group::default() }]).await;
+    assert_eq!(stale(&store, 0).await, [id("new")]);
+    apply(&store, vec![Group { post: vec![mail("a", "continue")], ..Group::default() }]).await;
+    assert_eq!(stale(&store, 0).await.len(), 2);
 }
 
 /// Promise 8: of a mailbox with more rows than a load gives, the oldest come; the rest when those are drained. Another

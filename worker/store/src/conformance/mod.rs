@@ -56,6 +56,8 @@ macro_rules! conformance {
                 promise_8_a_full_mailbox_is_loaded_in_parts,
                 stale_mail_names_each_instance_once,
                 mail_of_nobody_is_stale_at_once,
+                d8_stale_mail_says_since_when_it_waits,
+                d8_mail_of_what_is_set_aside_rests,
             }
             wakeups {
                 d3_every_interleaving_delivers_once,

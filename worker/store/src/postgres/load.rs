@@ -116,10 +116,12 @@ select s.id, s.token, s.definition, s.due_us, s.awaits, s.state, s.ended_us from
    cross join lateral (select ended_us from instances where id = t.awaits and ended_us is not null offset 0) i)) s
 order by s.since_us, s.id limit $2";
 
+// Mail that nobody sees to has its time with a minus, so it is stale at once.
 const STALE: &str = "
-select distinct instance from mail
-where at_us <= (extract(epoch from clock_timestamp()) * 1000000)::bigint - $2 and shard = any($1) and instance > $4
-order by instance limit $3";
+select m.instance, min(abs(m.at_us)) from mail m
+where m.at_us <= (extract(epoch from clock_timestamp()) * 1000000)::bigint - $2 and m.shard = any($1) and m.instance > $4
+  and (m.at_us <= 0 or not exists (select from instances i where i.id = m.instance and i.aside is not null))
+group by m.instance order by m.instance limit $3";
 
 fn uuids(keys: &[Hash16]) -> Vec<Uuid> {
     keys.iter().map(|key| key.0).collect()
@@ -286,10 +288,10 @@ pub(super) async fn stale_mail(
     age_us: i64,
     after: Option<InstanceId>,
     limit: i64,
-) -> Result<Vec<InstanceId>, sqlx::Error> {
+) -> Result<Vec<(InstanceId, i64)>, sqlx::Error> {
     let after = after.map_or(Uuid::nil(), |id| id.0);
     let rows = store.connections.fetch(sqlx::query(STALE).bind(shards).bind(age_us).bind(limit).bind(after)).await?;
-    rows.iter().map(|row| row.try_get(0).map(InstanceId)).collect()
+    rows.iter().map(|row| Ok((InstanceId(row.try_get(0)?), row.try_get(1)?))).collect()
 }
 
 fn meeting(row: &PgRow) -> Result<Meeting, sqlx::Error> {

@@ -174,7 +174,7 @@ with clock as materialized (select now_us() as now_us)
   delete from mail m using drained d where m.id = d.id and d.ord in (select ord from go))
 , mail_in as (
   insert into mail (at_us, instance, definition, shard, stimulus)
-  select case when $24::uuid is null then 0 else (select now_us from clock) end, instance, definition, shard, stimulus
+  select (select now_us from clock) * case when $24::uuid is null then -1 else 1 end, instance, definition, shard, stimulus
   from unnest($51::int4[], $52::uuid[], $53::int4[], $54::int2[], $55::bytea[]) with ordinality
     as x(ord, instance, definition, shard, stimulus, place)
   where ord in (select ord from go) order by place)

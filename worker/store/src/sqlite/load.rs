@@ -87,9 +87,12 @@ FROM json_each($2) j CROSS JOIN schedules s ON s.shard = j.value AND s.awaits IS
 CROSS JOIN instances i ON i.id = s.awaits AND i.ended_us IS NOT NULL
 ORDER BY since_us, 1 LIMIT $3";
 
+// Mail that nobody sees to has its time with a minus, so it is stale at once.
 const STALE: &str = "
-SELECT DISTINCT instance FROM mail
-WHERE at_us <= $1 AND shard IN (SELECT value FROM json_each($2)) AND instance > $4 ORDER BY instance LIMIT $3";
+SELECT m.instance, min(abs(m.at_us)) FROM mail m
+WHERE m.at_us <= $1 AND m.shard IN (SELECT value FROM json_each($2)) AND m.instance > $4
+  AND (m.at_us <= 0 OR NOT EXISTS (SELECT 1 FROM instances i WHERE i.id = m.instance AND i.aside IS NOT NULL))
+GROUP BY m.instance ORDER BY m.instance LIMIT $3";
 
 pub(super) async fn load(store: &SqliteStore, request: &LoadRequest) -> Result<Loaded, sqlx::Error> {
     // Before the snapshot: an event that parks while this runs is never taken for older than the wait it meets.
@@ -234,12 +237,12 @@ pub(super) async fn stale_mail(
     age_us: i64,
     after: Option<InstanceId>,
     limit: i64,
-) -> Result<Vec<InstanceId>, sqlx::Error> {
+) -> Result<Vec<(InstanceId, i64)>, sqlx::Error> {
     let after = after.map_or(Uuid::nil(), |id| id.0);
     let before_us = store.clock.now_us().saturating_sub(age_us);
     let command = Command::fixed(STALE, 1).bind(before_us).bind(encode::ints(shards.iter().copied()));
     let rows = store.connections.read(command.bind(limit).bind(after)).await?;
-    rows.iter().map(|row| row.try_get(0).map(InstanceId)).collect()
+    rows.iter().map(|row| Ok((InstanceId(row.try_get(0)?), row.try_get(1)?))).collect()
 }
 
 fn parent(instance: Option<Uuid>, slot: Option<i64>) -> Option<Parent> {

@@ -214,7 +214,7 @@ impl Store for SqliteStore {
         age_us: i64,
         after: Option<InstanceId>,
         limit: i64,
-    ) -> Result<Vec<InstanceId>, StoreError> {
+    ) -> Result<Vec<(InstanceId, i64)>, StoreError> {
         self.tell(load::stale_mail(self, shards, age_us, after, limit).await)
     }
 

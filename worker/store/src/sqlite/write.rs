@@ -94,7 +94,7 @@ pub(super) const STATEMENTS: [&str; PARTS] = [
      SELECT value ->> 0, unhex(value ->> 1), value ->> 2, value ->> 3, $1, substr($2, value ->> 4, value ->> 5)
      FROM json_each($15)",
     "INSERT INTO mail (instance, shard, definition, at_us, stimulus)
-     SELECT unhex(value ->> 0), value ->> 1, value ->> 2, CASE WHEN $3 IS NULL THEN 0 ELSE $1 END,
+     SELECT unhex(value ->> 0), value ->> 1, value ->> 2, CASE WHEN $3 IS NULL THEN -$1 ELSE $1 END,
             substr($2, value ->> 3, value ->> 4)
      FROM json_each($16)",
     "INSERT INTO parked (id, key, message, matched, expires_us, event_type, at_us, event)
