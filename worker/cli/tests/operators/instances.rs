@@ -127,3 +127,41 @@ fn an_order_that_a_worker_refuses_is_not_called_carried_out() {
     assert_eq!(many().trim(), "1 told to retry, 1 carried out so far");
     served.stop();
 }
+
+/// PROTOCOL D9: what became of a call that nobody waited for any more is told, and changes nothing.
+#[test]
+fn d9_history_and_why_tell_of_an_answer_that_came_too_late() {
+    let slow = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = slow.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for caller in slow.incoming() {
+            let mut caller = caller.unwrap();
+            std::thread::sleep(std::time::Duration::from_secs(1));
+            std::io::Write::write_all(&mut caller, b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n").unwrap();
+        }
+    });
+    let folder = Folder::new();
+    let cut = format!(
+        "document: {{ dsl: '1.0.3', namespace: shop, name: cut, version: '1.0.0' }}
+schedule: {{ on: {{ one: {{ with: {{ type: order.placed }} }} }} }}
+do:
+  - pay: {{ call: http, timeout: {{ after: {{ milliseconds: 100 }} }}, with: {{ method: post, endpoint: 'http://{address}/' }} }}
+"
+    );
+    folder.write("flows/cut.yaml", &cut);
+    let served = folder.serve(&folder.file("flows"), &[]);
+    let store = format!("sqlite:{}", folder.file("data/store.db"));
+    publish(&folder, &served.address, "order.placed", "1", "{}");
+    let list = ["instances", "list", "--store", &store, "--status", "faulted", "--output", "json"];
+    let rows = eventually(&folder, &list, "instances-list", |rows| rows.as_array().unwrap().len() == 1);
+    let id = rows[0]["id"].as_str().unwrap();
+    for command in ["history", "why"] {
+        let shown = || folder.flagstop(&["instances", command, id, "--store", &store]).exits(0).stdout;
+        let is_told = (0..100).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            shown().contains("HTTP 202")
+        });
+        assert!(is_told && shown().contains("/do/0/pay"), "{command}:\n{}", shown());
+    }
+    served.stop();
+}
