@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+use super::stream;
 use super::tls::Tls;
 use crate::backoff::Delays;
 use crate::config::BusConfig;
@@ -146,8 +147,7 @@ impl Supervisor {
     async fn connect(&self) -> lapin::Result<Connection> {
         let name = format!("flagstop {} (pid {})", self.role, std::process::id());
         let properties = ConnectionProperties::default().with_connection_name(name.into());
-        let runtime = lapin::runtime::default_runtime()?;
-        Connection::connect_uri_with_config(self.uri.clone(), properties, self.tls.config()?, runtime).await
+        stream::connect(self.uri.clone(), &self.tls, properties).await
     }
 }
 

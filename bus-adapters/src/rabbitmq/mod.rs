@@ -9,7 +9,9 @@
 mod consumer;
 mod ledger;
 mod link;
+mod mend;
 mod publisher;
+mod stream;
 mod subscription;
 mod tls;
 mod topology;

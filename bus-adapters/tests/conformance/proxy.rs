@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -16,17 +17,23 @@ pub struct Proxy {
 
 impl Proxy {
     pub async fn to(target: String) -> Self {
-        Self::between(target, None).await
+        Self::between(target, Vec::new(), Vec::new()).await
+    }
+
+    /// Replaces bytes by others of the same length in what clients send: what no well-behaved client would.
+    pub async fn replacing(target: String, replaced: &[(&[u8], &[u8])]) -> Self {
+        let replaced = replaced.iter().map(|(from, to)| (from.to_vec(), to.to_vec())).collect();
+        Self::between(target, Vec::new(), replaced).await
     }
 
     /// For a protocol whose server tells clients its own address (`host:port`, as Kafka does): the proxy's port stands there
     /// instead, so that all connections go through it.
     pub async fn hiding(target: String) -> Self {
         let hidden = target.clone();
-        Self::between(target, Some(hidden)).await
+        Self::between(target, vec![hidden], Vec::new()).await
     }
 
-    async fn between(target: String, hidden: Option<String>) -> Self {
+    async fn between(target: String, hidden: Vec<String>, replaced: Vec<(Vec<u8>, Vec<u8>)>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("bound").port();
         let connections: Arc<Mutex<Vec<JoinHandle<()>>>> = Arc::default();
@@ -35,7 +42,8 @@ impl Proxy {
         let accepting = tokio::spawn(async move {
             while let Ok((mut inner, _)) = listener.accept().await {
                 let (target, mut freeze) = (target.clone(), freeze.clone());
-                let rewrite = hidden.as_deref().map(|hidden| Rewrite::new(hidden, port));
+                let answers: Vec<Rewrite> = hidden.iter().map(|hidden| Rewrite::address(hidden, port)).collect();
+                let requests: Vec<Rewrite> = replaced.iter().map(|(from, to)| Rewrite::of(from, to)).collect();
                 let connection = tokio::spawn(async move {
                     let Ok(mut outer) = TcpStream::connect(target).await else { return };
                     let frozen = async {
@@ -43,7 +51,7 @@ impl Proxy {
                     };
                     tokio::select! {
                         () = frozen => std::future::pending().await,
-                        () = pump(&mut inner, &mut outer, rewrite) => {}
+                        () = pump(&mut inner, &mut outer, requests, answers) => {}
                     }
                 });
                 kept.lock().unwrap().push(connection);
@@ -71,39 +79,47 @@ impl Proxy {
     }
 }
 
-async fn pump(inner: &mut TcpStream, outer: &mut TcpStream, rewrite: Option<Rewrite>) {
-    let Some(mut rewrite) = rewrite else {
+async fn pump(inner: &mut TcpStream, outer: &mut TcpStream, requests: Vec<Rewrite>, answers: Vec<Rewrite>) {
+    if requests.is_empty() && answers.is_empty() {
         let _ = copy_bidirectional(inner, outer).await;
         return;
-    };
-    let ((mut from_client, mut to_client), (mut from_server, mut to_server)) = (inner.split(), outer.split());
-    let answers = async {
-        let mut buffer = vec![0; 64 * 1024];
-        while let Ok(count @ 1..) = from_server.read(&mut buffer).await {
-            if to_client.write_all(&rewrite.pass(&buffer[..count])).await.is_err() {
-                break;
-            }
-        }
-    };
+    }
+    let ((from_client, to_client), (from_server, to_server)) = (inner.split(), outer.split());
     tokio::select! {
-        () = answers => {}
-        _ = tokio::io::copy(&mut from_client, &mut to_server) => {}
+        () = copy(from_client, to_server, requests) => {}
+        () = copy(from_server, to_client, answers) => {}
     }
 }
 
-/// Replaces an address in a stream of bytes by one of the same length: the host's text with the port as a 32-bit number.
+async fn copy(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, mut rewrites: Vec<Rewrite>) {
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(count @ 1..) = from.read(&mut buffer).await {
+        let passed = rewrites.iter_mut().fold(buffer[..count].to_vec(), |bytes, rewrite| rewrite.pass(&bytes));
+        if to.write_all(&passed).await.is_err() {
+            break;
+        }
+    }
+}
+
+/// Replaces bytes in a stream by others of the same length.
 struct Rewrite {
     from: Vec<u8>,
     to: Vec<u8>,
-    /// What may be the beginning of the address, at the end of what came so far.
+    /// What may be the beginning of them, at the end of what came so far.
     held: Vec<u8>,
 }
 
 impl Rewrite {
-    fn new(hidden: &str, port: u16) -> Self {
+    fn of(from: &[u8], to: &[u8]) -> Self {
+        assert_eq!(from.len(), to.len(), "lengths are told elsewhere in the stream");
+        Self { from: from.to_vec(), to: to.to_vec(), held: Vec::new() }
+    }
+
+    /// The host's text with the port as a 32-bit number.
+    fn address(hidden: &str, port: u16) -> Self {
         let (host, hidden_port) = hidden.rsplit_once(':').expect("host:port");
         let bytes = |port: u16| [host.as_bytes(), &i32::from(port).to_be_bytes()].concat();
-        Self { from: bytes(hidden_port.parse().expect("a port")), to: bytes(port), held: Vec::new() }
+        Self::of(&bytes(hidden_port.parse().expect("a port")), &bytes(port))
     }
 
     fn pass(&mut self, bytes: &[u8]) -> Vec<u8> {

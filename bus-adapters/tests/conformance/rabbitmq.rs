@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use flagstop_bus::port::{Bus, BusError, Channel, Prepared, PublishError};
 use lapin::options::{
-    ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions,
+    BasicPublishOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
+    QueuePurgeOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::uri::AMQPUri;
-use lapin::{Connection, ConnectionProperties};
+use lapin::{BasicProperties, Connection, ConnectionProperties};
 use tokio::net::TcpListener;
 
 use crate::place::{
@@ -346,6 +347,52 @@ async fn commands_can_have_a_place_of_their_own() {
     let mut place = place("commands").await;
     place.config.names.commands = "flagstop.commands".into();
     crate::suite::commands_can_have_a_place_of_their_own(&place).await;
+    place.clean_up().await;
+}
+
+/// The broker takes what its clients can't read back: it looks neither at the text nor at the depth of names and tables. Such
+/// a message must not come again for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_that_no_client_would_send_hold_nobody_up_and_keep_what_can_be_read() {
+    let place = place("wire").await;
+    let bus = place.bus().await;
+    let mut consumer = bus.consume().await.unwrap();
+    let uri: AMQPUri = place.url.parse().unwrap();
+    let target = format!("{}:{}", uri.authority.host, uri.authority.port);
+    // A header of bytes becomes one of arrays, each within the other.
+    let replaced: [(&[u8], &[u8]); 3] =
+        [(b"caf-name", b"caf\xe9name"), (b"rou-ting", b"rou\xffting"), (b"\x04deepx", b"\x04deepA")];
+    let proxy = Proxy::replacing(target, &replaced).await;
+    let mut evil = uri.clone();
+    (evil.authority.host, evil.authority.port) = ("127.0.0.1".into(), proxy.port);
+    let (_connection, channel) = broker_channel(&evil.to_string()).await;
+    let exchange = format!("{}flagstop.in", place.config.prefix);
+    let mut deep = b"t\x01".to_vec();
+    for _ in 0..10_000 {
+        deep = [b"A", &u32::try_from(deep.len()).unwrap().to_be_bytes()[..], &deep].concat();
+    }
+    let mut headers = FieldTable::default();
+    headers.insert("caf-name".into(), AMQPValue::LongString("latin 1".into()));
+    headers.insert("deep".into(), AMQPValue::ByteArray(deep.into()));
+    headers.insert("ok".into(), AMQPValue::LongString("fine".into()));
+    let properties = BasicProperties::default().with_headers(headers).with_content_type("text/caf-name".into());
+    let options = BasicPublishOptions::default();
+    let published = channel.basic_publish(exchange.as_str().into(), "rou-ting".into(), options, b"body", properties);
+    published.await.unwrap();
+    let mut received = receive(&mut consumer, 1).await;
+    publish(&bus, &["good".into()]).await;
+    received.extend(receive(&mut consumer, 1).await);
+    let poison = &received[0].message;
+    assert_eq!((&poison.body[..], poison.content_type.as_deref()), (&b"body"[..], Some("text/caf?name")));
+    let names: Vec<&str> = poison.headers.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["caf?name", "deep", "ok"]);
+    assert_eq!((&poison.headers[0].1[..], &poison.headers[2].1[..]), (&b"latin 1"[..], &b"fine"[..]));
+    assert_eq!(bodies(&received[1..]), ["good"]);
+    assert_eq!(received[0].token.generation, received[1].token.generation, "over one and the same channel");
+    consumer.acker().ack(&tokens(&received)).await;
+    publish(&bus, &["next".into()]).await;
+    assert_eq!(receive_until(&mut consumer, "next").await, ["next"]);
+    bus.close().await;
     place.clean_up().await;
 }
 
