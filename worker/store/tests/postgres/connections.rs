@@ -308,7 +308,7 @@ async fn a_wrong_user_database_or_host_says_how_to_mend_it() {
     }
     for (url, part) in [("mysql://h/d", "postgres://"), ("postgres://h:port/d", "port")] {
         let error =
-            flagstop_store::open(url, &StoreConfig::default()).await.err().expect("no URL of a store").to_string();
+            flagstop_store::open(url, &StoreConfig::default()).await.expect_err("no URL of a store").to_string();
         assert!(error.starts_with("FS-STORE-URL: ") && error.contains(part), "{error}");
     }
 }
