@@ -158,6 +158,11 @@ fn configuration_mistakes_name_their_source_and_the_key_that_was_meant() {
         .flagstop(&list)
         .exits(2)
         .says(&["error[FS-CONFIG-VALUE]: flagstop.toml: `worker.lease_ms`", "worker.beat_ms"]);
+    folder.write("flagstop.toml", "[bus]\nbody_bytes_max = 2000\n");
+    folder.flagstop(&list).exits(2).says(&[
+        "error[FS-CONFIG-VALUE]: `worker.engine.payload_bytes_max` (1048576) is more than `bus.body_bytes_max` (2000)",
+        "lower the first, or raise the second",
+    ]);
     folder.write("flagstop.toml", "[worker\n");
     folder.flagstop(&list).exits(2).says(&["error[FS-CONFIG-SYNTAX]: flagstop.toml", "line 1"]);
     folder.write("flagstop.toml", "[bus]\nprefetch = 7\nnames.work = 'w'\n[bus.producer]\n'linger.ms' = '5'\n");

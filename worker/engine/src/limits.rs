@@ -32,6 +32,16 @@ pub struct Limits {
     pub json_depth_max: usize,
     /// Bytes of one event's data or of a workflow's input.
     pub payload_bytes_max: usize,
+    /// Bytes of the `type` of an event that `emit` makes: RabbitMQ's routing keys have at most 255.
+    pub event_type_bytes_max: usize,
+    /// Bytes of one other attribute of an event that `emit` makes. What is longer is not taken by workers that hear it
+    /// (`worker.codec.attribute_bytes_max`).
+    pub event_attribute_bytes_max: usize,
+    /// Extension attributes of an event that `emit` makes. More are not taken either (`worker.codec.extensions_max`).
+    pub event_extensions_max: usize,
+    /// Bytes of all attributes of an event that `emit` makes, names included: they are headers, for which brokers have little
+    /// room (`bus.headers_bytes_max`).
+    pub event_attributes_bytes_max: usize,
     /// Bytes of `output` in a completed event; larger outputs are left out of it.
     pub output_bytes_max: usize,
     /// Steps of the state machine in one `apply`; the rest goes on in the next transition, so that a batch is not held up.
@@ -93,6 +103,10 @@ impl Default for Limits {
             expression_output_bytes_max: 4 << 20,
             json_depth_max: 127,
             payload_bytes_max: 1 << 20,
+            event_type_bytes_max: 255,
+            event_attribute_bytes_max: 1_024,
+            event_extensions_max: 64,
+            event_attributes_bytes_max: 48 << 10,
             output_bytes_max: 64 << 10,
             steps_per_apply_max: 10_000,
             events_per_apply_max: 10_000,

@@ -1,5 +1,6 @@
 //! The configuration: `flagstop.toml`, then `FLAGSTOP__SECTION__KEY`, then flags.
 
+mod agree;
 mod layers;
 mod reference;
 mod shown;
@@ -60,7 +61,10 @@ pub struct Flags<'a> {
 impl Config {
     /// Reads all sources.
     pub fn load(flags: &Flags<'_>) -> Result<Self, Failure> {
-        Self::of(&tree(flags)?).map_err(|why| Failure::coded(Exit::Invalid, &format!("FS-CONFIG-VALUE: {why}"), None))
+        let config = Self::of(&tree(flags)?)
+            .map_err(|why| Failure::coded(Exit::Invalid, &format!("FS-CONFIG-VALUE: {why}"), None))?;
+        agree::check(&config).map_err(|(what, hint)| Failure::new(Exit::Invalid, "FS-CONFIG-VALUE", what, hint))?;
+        Ok(config)
     }
 
     /// All that is configured, for people and programs: without secrets.

@@ -9,6 +9,7 @@ use crate::api::Value;
 use crate::content::{self, Form};
 use crate::event;
 use crate::expr::Template;
+use crate::limits::Limits;
 use crate::machine::cx::Cx;
 use crate::plan::compiler::{At, Compiler, TaskNode};
 use crate::plan::keys::Keys;
@@ -89,21 +90,58 @@ fn build(properties: &Value, cx: &Cx<'_, '_>) -> Result<(CloudEvent, Value), Str
         extensions: extensions(properties)?,
     };
     envelope.validate().map_err(|why| why.to_string())?;
-    check_size(&envelope.data, cx.limits().payload_bytes_max)?;
+    check_size(&envelope, cx.limits())?;
     Ok((envelope, data))
 }
 
-/// What could not be heard again must not be published: a broker would stop at it, when it is too late to say so.
-fn check_size(data: &Data, bytes_max: usize) -> Result<(), String> {
-    let bytes = match data {
+/// What a binding puts before an attribute's name, at the longest (`cloudEvents_`).
+const PREFIX_BYTES: usize = 12;
+/// AMQP's longest name of a header.
+const HEADER_NAME_BYTES_MAX: usize = 255;
+
+/// What could not be heard again must not be published: a broker would stop at it, when it is too late to say so (PROTOCOL
+/// D13).
+fn check_size(event: &CloudEvent, limits: &Limits) -> Result<(), String> {
+    let at_most = |what: &str, count: usize, unit: &str, max: usize, limit: &str| match count > max {
+        true => Err(format!("its {what} {count} {unit}, at most {max} can be published (limit `{limit}`)")),
+        false => Ok(()),
+    };
+    let data_bytes = match &event.data {
         Data::Absent => 0,
         Data::Json(bytes) | Data::Binary(bytes) => bytes.len(),
     };
-    if bytes > bytes_max {
-        Err(format!("its data has {bytes} bytes, at most {bytes_max} are published"))
-    } else {
-        Ok(())
+    at_most("data has", data_bytes, "bytes", limits.payload_bytes_max, "payload_bytes_max")?;
+    at_most("`type` has", event.ty.len(), "bytes", limits.event_type_bytes_max, "event_type_bytes_max")?;
+    let many = event.extensions.len();
+    at_most("extension attributes are", many, "in number", limits.event_extensions_max, "event_extensions_max")?;
+    let known = [
+        ("id", Some(event.id.len())),
+        ("source", Some(event.source.len())),
+        ("subject", event.subject.as_ref().map(String::len)),
+        ("time", event.time.as_ref().map(String::len)),
+        ("datacontenttype", event.datacontenttype.as_ref().map(String::len)),
+        ("dataschema", event.dataschema.as_ref().map(String::len)),
+    ];
+    let known = known.into_iter().filter_map(|(name, bytes)| Some((name, bytes?)));
+    let extensions = event.extensions.iter().map(|(name, value)| {
+        let text = value.as_str().map_or_else(|| value.to_string().len(), str::len);
+        (name.as_str(), text)
+    });
+    let mut bytes = 2 * PREFIX_BYTES + "specversion1.0type".len() + event.ty.len();
+    for (name, value_bytes) in known.chain(extensions) {
+        let (max, limit) = (limits.event_attribute_bytes_max, "event_attribute_bytes_max");
+        at_most(&format!("`{}` has", brief(name)), value_bytes, "bytes", max, limit)?;
+        if name.len() + PREFIX_BYTES > HEADER_NAME_BYTES_MAX {
+            return Err(format!("the name of its attribute `{}` is too long for a header of RabbitMQ", brief(name)));
+        }
+        bytes += PREFIX_BYTES + name.len() + value_bytes;
     }
+    at_most("attributes have", bytes, "bytes", limits.event_attributes_bytes_max, "event_attributes_bytes_max")
+}
+
+/// A name, for a message.
+fn brief(name: &str) -> &str {
+    &name[..name.floor_char_boundary(40)]
 }
 
 /// Fixed by where it comes from: the same whenever the transition is repeated (D4).

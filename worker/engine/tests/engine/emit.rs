@@ -114,3 +114,32 @@ fn an_event_that_can_not_be_one_faults_its_task() {
         assert!(world.emitted().is_empty());
     }
 }
+
+#[test]
+fn d13_an_event_that_no_broker_would_take_faults_its_task_and_says_which_limit_is_in_its_way() {
+    let many: String = (0..60).map(|n| format!("x{n}: '${{ \"x\" * 900 }}', ")).collect();
+    let lots: String = (0..65).map(|n| format!("x{n}: a, ")).collect();
+    let long = "n".repeat(250);
+    for (with, said) in [
+        (
+            "{ type: '${ \"t\" * 256 }' }",
+            "`type` has 256 bytes, at most 255 can be published (limit `event_type_bytes_max`)",
+        ),
+        ("{ type: t, subject: '${ \"s\" * 1025 }' }", "(limit `event_attribute_bytes_max`)"),
+        ("{ type: t, mine: '${ \"s\" * 1025 }' }", "`mine` has 1025 bytes"),
+        (&format!("{{ {many} type: t }}"), "(limit `event_attributes_bytes_max`)"),
+        (&format!("{{ {lots} type: t }}"), "(limit `event_extensions_max`)"),
+        (&format!("{{ {long}: a, type: t }}"), "too long for a header"),
+        ("{ type: t, data: '${ \"x\" * 2000000 }' }", "(limit `payload_bytes_max`)"),
+    ] {
+        let world = World::new(&format!("do: [ {{ a: {{ emit: {{ event: {{ with: {with} }} }} }} }} ]")).run(json!({}));
+        let error = world.error();
+        assert_eq!(error["status"], json!(400), "{with}");
+        assert!(error.to_string().contains(said), "{error} says {said}");
+        assert!(world.emitted().is_empty());
+    }
+    let fine = World::new(
+        "do: [ { a: { emit: { event: { with: { type: '${ \"t\" * 255 }', mine: '${ \"s\" * 1024 }' } } } } } ]",
+    );
+    assert_eq!(fine.run(json!({})).emitted().len(), 1);
+}
