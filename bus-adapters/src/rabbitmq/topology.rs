@@ -198,3 +198,16 @@ impl Object {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_not_be_compared_is_said_by_name() {
+        assert_eq!(not_compared(&[]), Prepared::default());
+        let warnings = not_compared(&["quorum queue `work`".to_owned(), "topic exchange `in`".to_owned()]).warnings;
+        let named = "may not declare quorum queue `work`, topic exchange `in`";
+        assert!(warnings[0].starts_with("FS-BUS-SETTINGS: ") && warnings[0].contains(named), "{warnings:?}");
+    }
+}

@@ -110,6 +110,12 @@ async fn a_broker_that_is_not_there_is_unreachable() {
     assert!(results[0].as_ref().is_err_and(|why| why.to_string().starts_with("FS-BUS-UNAVAILABLE")), "{results:?}");
     assert!(!bus.healthy());
     in_time("the end", bus.close()).await;
+
+    let config = BusConfig { connect_timeout_ms: 3_000, ..Default::default() };
+    let bus = flagstop_bus::open("kafka://no-such-host.invalid:9092", &config).await.unwrap();
+    let why = in_time("an answer", bus.prepare(true)).await.expect_err("there is no such host").to_string();
+    assert!(why.starts_with("FS-BUS-UNREACHABLE") && why.contains("correct the host in the URL"), "{why}");
+    in_time("the end", bus.close()).await;
 }
 
 /// Only bytes on the wire can do this: no client of ours lets anybody send a header whose name isn't UTF-8.

@@ -218,6 +218,7 @@ mod tests {
         assert_eq!(counted.matches("# TYPE flagstop_instances gauge").count(), 1);
         for line in [
             "flagstop_messages_total 3",
+            "flagstop_acks_lost_total 7",
             "flagstop_late_results_total 1",
             "flagstop_relay_lag_seconds 1.5",
             "flagstop_effects_in_flight 3",
