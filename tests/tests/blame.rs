@@ -274,6 +274,10 @@ async fn d8_a_start_that_kills_is_kept_as_an_instance_that_is_set_aside() {
     let begun = Instant::now();
     loop {
         let all = stage.all().await;
+        // The last mortal worker may have died of one more run, which was then set aside without another try.
+        for one_more in all.iter().filter(|it| it.aside.is_some()) {
+            let _told = stage.run(&["instances", "continue", &one_more.id.to_string()]);
+        }
         if all.len() > aside.len() + 3 && all.iter().all(|it| it.status == Phase::Completed as i16) {
             break;
         }
