@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -109,7 +109,7 @@ async fn d13_what_the_broker_does_not_take_for_now_holds_up_its_own_stream_alone
     let scene = Scene::new(&[WAITS]).await;
     let (worker, bus) = scene.worker(brisk()).await;
     let held = started("s1", "waits");
-    let tries = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let tries = Arc::new(AtomicUsize::new(0));
     let (counted, its) = (tries.clone(), of(held));
     bus.push_back(move |message| its(message) && counted.fetch_add(1, Ordering::SeqCst) < usize::MAX);
     play(&bus, "s1", 1);
@@ -233,6 +233,29 @@ async fn a_redriven_command_goes_back_to_where_commands_come_from() {
     assert_eq!(bus.published_raw(Channel::In)[0].body, "junk");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redriven_letter_that_the_broker_refuses_can_be_redriven_again() {
+    let scene = Scene::new(&[WAITS]).await;
+    let (_worker, bus) = scene.worker(brisk()).await;
+    bus.deliver(flagstop_bus::port::RawMessage { body: "junk".into(), ..Default::default() });
+    let letters = async || scene.store.list_dead_letters(&Default::default()).await.unwrap();
+    eventually("it is a dead letter", async || letters().await.len() == 1).await;
+    let redrive = Redrive { letter: letters().await[0].id, message: None };
+    let tries = Arc::new(AtomicUsize::new(0));
+    let counted = tries.clone();
+    bus.refuse(move |message| message.channel == Channel::In && counted.fetch_add(1, Ordering::SeqCst) < usize::MAX);
+    scene.store.redrive(&[redrive]).await.unwrap();
+    eventually("it is refused often enough", async || tries.load(Ordering::SeqCst) == 2).await;
+    // It is no stream that could be set aside, and holds up nobody.
+    play(&bus, "s1", 1);
+    eventually("the others go on", async || is_whole(&statuses(&bus, started("s1", "waits")))).await;
+    assert_eq!(scene.store.quarantined(None).await.unwrap(), []);
+    assert_eq!(tries.load(Ordering::SeqCst), 2, "and is not tried for ever");
+    bus.refuse(|_| false);
+    scene.store.redrive(&[redrive]).await.unwrap();
+    eventually("it goes back", async || bus.published_raw(Channel::In).len() == 1).await;
+}
+
 /// A worker on RabbitMQ, with a broker's own view of its exchange for status events.
 struct Rabbit {
     config: BusConfig,
@@ -348,8 +371,12 @@ async fn promise_3_an_exchange_that_is_gone_for_a_while_silences_nobody() {
     assert!(told.contains("FS-BUS-PUSHBACK") && told.contains(&exchange), "{told}");
     // Longer than a message may be refused.
     tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(scene.store.quarantined(None).await.unwrap(), []);
+    // Nobody publishes between the exchange and the queue that sees it: status events need no subscriber.
+    worker.drain(Duration::from_secs(10)).await;
     rabbit.bus.prepare(true).await.unwrap();
     rabbit.queue("seen", "#", None).await;
+    let worker = rabbit.worker(&scene).await;
     let mut seen = Vec::new();
     for id in &ids {
         rabbit.until_whole("seen", &mut seen, started(id, "waits")).await;
