@@ -3,10 +3,12 @@
 
 use std::sync::Arc;
 
+use flagstop_bus::port::Channel;
+use flagstop_engine::Instance;
 use flagstop_engine::api::Phase;
 use flagstop_runtime::{Options, Order, Secrets, Worker};
-use flagstop_schemas::InstanceId;
-use flagstop_store::port::{Batch, Group, InstanceWrite, MAIL_MAX, Verdict};
+use flagstop_schemas::{Header, InstanceId, journal};
+use flagstop_store::port::{Aside, Batch, Group, InstanceWrite, MAIL_MAX, Verdict};
 use flagstop_store::rows::NewMail;
 use flagstop_tests::answers::{answer, answers, by_key, keyed};
 use flagstop_tests::hand_bus::HandBus;
@@ -156,4 +158,35 @@ async fn d16_a_build_that_cannot_read_what_is_set_aside_releases_nothing_and_kee
         }
     }
     assert_eq!(scene.store.list_dead_letters(&Default::default()).await.unwrap(), []);
+}
+
+/// What was set aside because its start kills is got rid of without another try.
+#[tokio::test(flavor = "multi_thread")]
+async fn d8_what_was_set_aside_before_it_began_can_be_cancelled() {
+    let scene = Scene::new(&[WAITS]).await;
+    let (definition, plan) = &scene.plans[0];
+    let id = started("s", "waits");
+    let header = Header {
+        namespace: "t".into(),
+        name: "waits".into(),
+        version: "1.0.0".into(),
+        instance: id,
+        business_key: None,
+    };
+    let (state, events) = (Instance::new(id, plan).encode(), journal::encode(&header, &[]));
+    let new = InstanceWrite { definition: *definition, state, events, ..InstanceWrite::default() };
+    let start = br#"{"start":{"input":[{"n":1}],"cause":null}}"#;
+    let start = NewMail { instance: id, definition: *definition, stimulus: start.as_slice().into() };
+    let aside = Some(Aside { instance: id, reason: Some("its start kills".into()) });
+    let group = Group { instance: Some((id, new)), post: vec![start], aside, ..Group::default() };
+    let batch = Batch { worker: None, groups: vec![group] };
+    assert_eq!(scene.store.commit(&batch).await.unwrap(), [Verdict::Applied]);
+
+    let (_worker, bus) = scene.worker(Options { mail_stale_ms: 100, beat_ms: 100, ..Options::default() }).await;
+    scene.tell(id, Order::Cancel).await;
+    scene.tell(id, Order::Continue).await;
+    scene.becomes(id, Phase::Cancelled).await;
+    let types = || bus.published(Channel::Status).into_iter().map(|event| event.ty).collect::<Vec<_>>();
+    eventually("it is told", async || !types().is_empty()).await;
+    assert_eq!(types(), ["io.serverlessworkflow.workflow.cancelled.v1"], "it never began");
 }

@@ -101,6 +101,8 @@ struct Decider<'a> {
     aside: BTreeMap<InstanceId, Work>,
     /// Groups that release some of these.
     releases: BTreeMap<InstanceId, Decided>,
+    /// Those whom a letter cancels: who has not begun by then never does.
+    cancelled: BTreeSet<InstanceId>,
     waiters: HashMap<Hash16, BTreeSet<(InstanceId, i64)>>,
     seen: HashSet<Hash16>,
     taken: HashSet<Hash16>,
@@ -126,6 +128,7 @@ pub(crate) fn decide(
         unreadable: BTreeMap::new(),
         aside: BTreeMap::new(),
         releases: BTreeMap::new(),
+        cancelled: mail::cancelled(&loaded.mail),
         waiters: HashMap::new(),
         seen: loaded.seen.iter().copied().collect(),
         taken: HashSet::new(),

@@ -1,5 +1,6 @@
 //! The mailbox: letters are drained in their order, each consumed whatever becomes of it (PROTOCOL D1).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use flagstop_engine::Event;
@@ -13,6 +14,12 @@ use crate::codec::{Mail, decode_event, stored_value};
 use crate::counters::add;
 use crate::letters::inner_letter;
 use crate::work::{Refused, Work};
+
+/// Whom these letters cancel.
+pub(super) fn cancelled(mail: &[MailRow]) -> BTreeSet<InstanceId> {
+    let cancel = Mail::Cancel.encode();
+    mail.iter().filter(|row| row.stimulus == cancel).map(|row| row.instance).collect()
+}
 
 impl Decider<'_> {
     /// Drains one mail row. It is consumed whatever becomes of it, unless the instance can't be read, or is set aside: then all
@@ -33,6 +40,15 @@ impl Decider<'_> {
                 return;
             }
         };
+        if matches!(mail, Mail::Start { .. })
+            && self.cancelled.contains(&row.instance)
+            && let Some(work) = self.works.get_mut(&row.instance)
+            && work.phase() == Phase::Pending
+        {
+            // Its start may be what kills workers: that is how a person gets rid of it.
+            work.group.mail.push(row.id);
+            return;
+        }
         if matches!(mail, Mail::Start { .. }) && self.duplicate_start(row) {
             return;
         }
