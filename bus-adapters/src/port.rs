@@ -45,7 +45,9 @@ impl fmt::Display for Origin {
 /// partition (a stale `generation`) is ignored, and the broker delivers the message again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Token {
-    /// Which connection (RabbitMQ) or assignment (Kafka) made the delivery.
+    /// Which consumer of this process: others have no part in it, and nothing of it is lost when they are asked, too.
+    pub consumer: u64,
+    /// Which connection (RabbitMQ) or assignment (Kafka) made the delivery; 0 where there is none.
     pub generation: u64,
     /// Partition index within the driver; 0 where there is none.
     pub lane: u32,
@@ -235,7 +237,7 @@ pub trait Consumer: Send {
 pub trait Acker: Send + Sync {
     /// Acknowledges deliveries whose effects are committed. Must never be called before the commit. Losing an
     /// acknowledgement costs a redelivery, nothing else. Tokens may come in any order; Kafka's driver stores only the
-    /// contiguous low-water mark of each partition.
+    /// contiguous low-water mark of each partition. Tokens of other consumers are passed over.
     async fn ack(&self, tokens: &[Token]);
 
     /// Stops fetching; `recv` returns what is left and then an empty list. What is unacknowledged when the bus is

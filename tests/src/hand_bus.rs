@@ -64,7 +64,7 @@ impl HandBus {
     fn deliver_from(&self, message: RawMessage, from: &str, commands: Commands) -> u64 {
         let mut position = self.position.lock().unwrap();
         *position += 1;
-        let token = Token { generation: 1, lane: 0, position: *position };
+        let token = Token { consumer: 1, generation: 1, lane: 0, position: *position };
         let origin = Origin { name: from.into(), partition: None, offset: i64::try_from(*position).unwrap() };
         let _gone = self.into.send(Delivery { message, origin, redelivered: false, commands, token });
         *position

@@ -59,7 +59,7 @@ impl Drop for Hold {
 #[async_trait]
 impl Acker for Hold {
     async fn ack(&self, tokens: &[Token]) {
-        let mine = tokens.iter().filter(|token| token.generation == self.owner).map(|token| token.position);
+        let mine = tokens.iter().filter(|token| token.consumer == self.owner).map(|token| token.position);
         let removed = self.core.remove(self.owner, mine);
         self.unacked.fetch_sub(removed.len(), Ordering::AcqRel);
         // `remove` woke the receiver before there was room by our count.
@@ -112,6 +112,6 @@ fn delivery(hold: &Hold, taken: Taken) -> Delivery {
         origin: Origin { name: "embedded".into(), partition: None, offset: taken.position.cast_signed() },
         redelivered: taken.redelivered,
         commands: hold.commands,
-        token: Token { generation: hold.owner, lane: 0, position: taken.position },
+        token: Token { consumer: hold.owner, generation: 0, lane: 0, position: taken.position },
     }
 }

@@ -58,7 +58,7 @@ impl Shared {
         let window_max = usize::from(prefetch.max(1));
         Self {
             handover: Handover::new(window_max),
-            lanes: Mutex::default(),
+            lanes: Mutex::new(Lanes::new()),
             acknowledged: Condvar::new(),
             wish: Mutex::new(Wish::Flow),
             attention: AtomicBool::new(true),

@@ -9,8 +9,10 @@ use crate::port::Token;
 /// A topic's partition.
 pub(super) type Place = (Arc<str>, i32);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Lanes {
+    /// Whose they are.
+    consumer: u64,
     lanes: Vec<Lane>,
     by_place: HashMap<Place, u32>,
 }
@@ -44,6 +46,10 @@ pub(super) struct Steering {
 }
 
 impl Lanes {
+    pub(super) fn new() -> Self {
+        Self { consumer: crate::generation::next(), lanes: Vec::new(), by_place: HashMap::new() }
+    }
+
     /// A partition becomes ours: a new generation with nothing in hand.
     pub(super) fn assign(&mut self, place: Place) {
         let generation = crate::generation::next();
@@ -91,7 +97,8 @@ impl Lanes {
         lane.window.push_back(Slot { offset, done: false });
         lane.delivered += 1;
         let lane_number = u32::try_from(index).expect("assigned with this type");
-        let token = Token { generation: lane.generation, lane: lane_number, position: offset.cast_unsigned() };
+        let (consumer, generation) = (self.consumer, lane.generation);
+        let token = Token { consumer, generation, lane: lane_number, position: offset.cast_unsigned() };
         Some((token, Arc::clone(&lane.place.0)))
     }
 
@@ -105,10 +112,10 @@ impl Lanes {
         self.lanes.get(token.lane as usize).is_some_and(|lane| lane.generation == token.generation)
     }
 
-    /// Answers how many of them are of an earlier assignment: those come again.
+    /// Passes over other consumers' tokens. Answers how many are of an earlier assignment of ours: those come again.
     pub(super) fn acknowledge(&mut self, tokens: &[Token]) -> u64 {
         let mut stale = 0;
-        for token in tokens {
+        for token in tokens.iter().filter(|token| token.consumer == self.consumer) {
             let lane = self.lanes.get_mut(token.lane as usize).filter(|lane| lane.generation == token.generation);
             let Some(lane) = lane else {
                 stale += 1;
@@ -193,7 +200,7 @@ mod tests {
 
     #[test]
     fn only_the_contiguous_low_water_mark_is_stored() {
-        let mut lanes = Lanes::default();
+        let mut lanes = Lanes::new();
         lanes.assign(place(0));
         let tokens = delivered(&mut lanes, 0, &[10, 11, 14, 15]);
         lanes.acknowledge(&tokens[1..3]);
@@ -209,7 +216,7 @@ mod tests {
 
     #[test]
     fn tokens_of_an_earlier_assignment_are_stale() {
-        let mut lanes = Lanes::default();
+        let mut lanes = Lanes::new();
         lanes.assign(place(0));
         lanes.assign(place(1));
         let old = delivered(&mut lanes, 0, &[5, 6, 7]);
@@ -227,8 +234,21 @@ mod tests {
     }
 
     #[test]
+    fn tokens_of_another_consumer_are_neither_acknowledged_nor_counted() {
+        let (mut ours, mut theirs) = (Lanes::new(), Lanes::new());
+        ours.assign(place(0));
+        theirs.assign(place(0));
+        let tokens = [delivered(&mut ours, 0, &[5]), delivered(&mut theirs, 0, &[5])].concat();
+        assert_eq!(ours.acknowledge(&tokens[1..]), 0);
+        assert_eq!(ours.take_to_store(), []);
+        ours.revoke(&place(0));
+        assert_eq!((ours.acknowledge(&tokens), theirs.acknowledge(&tokens)), (1, 0), "only what is ours is lost to us");
+        assert_eq!(theirs.take_to_store(), [(place(0), 6)]);
+    }
+
+    #[test]
     fn the_first_of_each_assignment_may_be_repeated() {
-        let mut lanes = Lanes::default();
+        let mut lanes = Lanes::new();
         for _ in 0..3 {
             lanes.assign(place(0));
             let repeated: Vec<bool> = (0..5)
@@ -245,7 +265,7 @@ mod tests {
 
     #[test]
     fn a_full_lane_is_held_back_until_half_of_it_is_done() {
-        let mut lanes = Lanes::default();
+        let mut lanes = Lanes::new();
         lanes.assign(place(0));
         lanes.assign(place(1));
         let tokens = delivered(&mut lanes, 0, &[1, 2, 3, 4]);

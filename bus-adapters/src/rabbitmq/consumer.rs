@@ -28,6 +28,8 @@ struct Handle {
 }
 
 struct Shared {
+    /// Which consumer of this process.
+    consumer: u64,
     handover: Handover<Delivery>,
     active: Mutex<Option<Active>>,
     /// Of the channel in use.
@@ -74,6 +76,7 @@ pub(super) fn consumer(
     end: CancellationToken,
 ) -> (Box<dyn Consumer>, Worker) {
     let shared = Arc::new(Shared {
+        consumer: crate::generation::next(),
         handover: Handover::new(usize::from(prefetch)),
         active: Mutex::default(),
         generation: AtomicU64::new(0),
@@ -207,7 +210,7 @@ impl Worker {
             origin: Origin { name: self.queue.clone(), partition: None, offset: tag.cast_signed() },
             redelivered: delivery.redelivered,
             commands: self.commands,
-            token: Token { generation, lane: 0, position: tag },
+            token: Token { consumer: self.shared.consumer, generation, lane: 0, position: tag },
         });
     }
 
@@ -268,9 +271,10 @@ impl Acker for Handle {
     async fn ack(&self, tokens: &[Token]) {
         // The lock is held while the frames are put in line, so that no single ack follows a `multiple` that covers it.
         let mut active = self.shared.lock();
-        let Some(active) = &mut *active else { return self.shared.lost(tokens.len()) };
-        let current = tokens.iter().filter(|token| token.generation == active.generation);
-        self.shared.lost(tokens.len() - current.clone().count());
+        let ours = tokens.iter().filter(|token| token.consumer == self.shared.consumer);
+        let Some(active) = &mut *active else { return self.shared.lost(ours.count()) };
+        let current = ours.clone().filter(|token| token.generation == active.generation);
+        self.shared.lost(ours.count() - current.clone().count());
         let acks = active.ledger.acknowledge(current.map(|token| token.position));
         for ack in acks {
             let options = BasicAckOptions { multiple: ack.multiple };

@@ -367,6 +367,7 @@ pub async fn commands_can_have_a_place_of_their_own(place: &Place) {
     // Each acker knows its own tokens only.
     shared.acker().ack(&tokens(&command)).await;
     own.acker().ack(&tokens(&event)).await;
+    assert_eq!(bus.counters().acks_lost, 0, "what is another's is not lost");
     drop((shared, own));
     let mut own = bus.consume_commands().await.unwrap().unwrap();
     let again = receive(&mut own, 1).await;
@@ -375,7 +376,18 @@ pub async fn commands_can_have_a_place_of_their_own(place: &Place) {
     publish(&commander, &["next".into()]).await;
     assert_eq!(receive_until(&mut own, "next").await, ["next"]);
     let mut shared = bus.consume().await.unwrap();
-    assert_eq!(bodies(&receive(&mut shared, 1).await), ["event"]);
+    let mut events = receive(&mut shared, 1).await;
+    assert_eq!(bodies(&events), ["event"]);
+    // A worker tells both of all that it has done, and nothing of it was lost.
+    publish(&bus, &texts(0, 20)).await;
+    publish(&commander, &texts(20, 40)).await;
+    events.extend(receive(&mut shared, 20).await);
+    let commands = receive(&mut own, 20).await;
+    let done = tokens(&[events, commands].concat());
+    for acker in [shared.acker(), own.acker()] {
+        acker.ack(&done).await;
+    }
+    assert_eq!(bus.counters().acks_lost, 0);
     commander.close().await;
     bus.close().await;
 }

@@ -233,7 +233,7 @@ mod tests {
             origin: Origin { name: "q".into(), partition: None, offset: tag },
             redelivered: true,
             commands: Commands::Accept,
-            token: Token { generation: 1, lane: 0, position: 1 },
+            token: Token { consumer: 1, generation: 1, lane: 0, position: 1 },
         }
     }
 

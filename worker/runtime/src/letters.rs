@@ -126,7 +126,7 @@ mod tests {
             origin: Origin { name: "flagstop.work".into(), partition: None, offset },
             redelivered: offset > 1,
             commands: flagstop_bus::port::Commands::Accept,
-            token: Token { generation: 1, lane: 0, position: 1 },
+            token: Token { consumer: 1, generation: 1, lane: 0, position: 1 },
         }
     }
 

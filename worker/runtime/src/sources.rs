@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::pokes::deal;
 
-/// The consumers' ackers as one: each ignores tokens that are not its own. A consumer ends when it and its acker are gone.
+/// The consumers' ackers as one: each passes over tokens that are not its own. A consumer ends when it and its acker are gone.
 pub(crate) struct Ackers(RwLock<Vec<Arc<dyn Acker>>>);
 
 impl Ackers {
