@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::SystemTime;
 
 use flagstop_engine::api::Value;
@@ -91,19 +91,24 @@ fn stamp(path: &Path) -> Stamp {
 }
 
 /// A worker's secrets, which are read again when their files change (PROTOCOL "Secrets").
-pub(crate) struct LiveSecrets(RwLock<Arc<Secrets>>);
+pub(crate) struct LiveSecrets {
+    current: RwLock<Arc<Secrets>>,
+    /// How the files looked when it was last said that they can't be read.
+    told: Mutex<Option<Stamp>>,
+}
 
 impl LiveSecrets {
     pub(crate) fn new(secrets: Secrets) -> Self {
-        Self(RwLock::new(Arc::new(secrets)))
+        Self { current: RwLock::new(Arc::new(secrets)), told: Mutex::default() }
     }
 
     /// As they are now. A batch keeps to what it began with.
     pub(crate) fn current(&self) -> Arc<Secrets> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Reads them again if their files look different. What can't be read leaves the old ones in force.
+    /// Reads them again if their files look different. What can't be read leaves the old ones in force and is tried at each
+    /// look: what was in the way (a right, too many open files) may go without a trace at the files.
     pub(crate) fn refresh(&self) {
         let current = self.current();
         let Some((path, known)) = &current.from else { return };
@@ -111,16 +116,21 @@ impl LiveSecrets {
         if now == *known {
             return;
         }
-        let new = match Secrets::load(path) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        match Secrets::load(path) {
             Ok(new) => {
                 tracing::info!(secrets = new.by_name.len(), "the secrets were read again");
-                new
+                *told = None;
+                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
             }
+            // Said once, not at each look.
+            Err(_) if told.as_ref() == Some(&now) => {}
             Err(why) => {
-                tracing::error!("the secrets have changed and can't be read, the old ones stay: {why}");
-                Secrets { from: Some((path.clone(), now)), ..(*current).clone() }
+                tracing::error!(
+                    "the secrets have changed and can't be read, the old ones stay and it is tried again: {why}"
+                );
+                *told = Some(now);
             }
-        };
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+        }
     }
 }
