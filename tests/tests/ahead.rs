@@ -2,16 +2,20 @@
 //! crash, a copy, a slow call, a command or another worker does to that.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test that can't go on should stop where it is")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use flagstop_bus::port::Channel;
 use flagstop_engine::api::Phase;
-use flagstop_runtime::Options;
+use flagstop_runtime::{Options, Secrets, Worker};
 use flagstop_schemas::{Entry, InstanceId, StatusKind, journal};
+use flagstop_tests::hand_bus::HandBus;
 use flagstop_tests::http::Hr;
+use flagstop_tests::onboarding::event;
 use flagstop_tests::scene::{Scene, command, go, start, started};
-use flagstop_tests::services::eventually;
+use flagstop_tests::services::{eventually, postgres};
+use flagstop_tests::stepped::{Step, Stepped};
 use serde_json::json;
 
 /// A definition of this policy whose trigger carries `n`.
@@ -83,10 +87,11 @@ async fn calls_are_written_together_when_the_instance_waits_or_ends() {
     bus.deliver_event(&go("g", 1));
     assert_eq!(scene.output(all).await, json!({ "done": true }));
     let written = rows(&scene, all).await;
-    assert_eq!(written.len(), 2, "{written:?}");
+    assert_eq!(written.len(), 3, "{written:?}");
     assert_eq!(written[0][..2], ["a", "b"], "the first row: until it waits");
     assert_eq!(written[0].iter().collect::<BTreeSet<_>>().len(), 5, "{written:?}");
-    assert_eq!(written[1], ["hear", "c", "last"]);
+    // Which event came is written before anything follows from it: a replay must not make other calls under the same keys.
+    assert_eq!(written[1..], [vec!["hear".to_owned()], vec!["c".into(), "last".into()]]);
     scene.becomes(mixed, Phase::Completed).await;
     assert_eq!(rows(&scene, mixed).await, [vec!["a".to_owned()], vec!["b".into()], vec!["c".into()]]);
 }
@@ -289,4 +294,85 @@ async fn of_many_in_two_workers_each_is_done_once_and_told_without_gaps() {
     assert_eq!(scene.all().await.len(), COUNT as usize);
     let unique: BTreeSet<String> = keys(&hr).into_iter().collect();
     assert_eq!(unique.len(), 4 * COUNT as usize, "a call that is made again has the same key");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_comes_while_its_instance_is_being_written_is_not_lost() {
+    let hr = Hr::start().await;
+    let scene =
+        Scene::new(&[&definition("slow", SUSPEND, &format!("[ {}, {} ]", call("a", &hr, ""), call("b", &hr, "")))])
+            .await;
+    let stepped = Stepped::new(flagstop_store::open(&postgres(), &scene.config).await.unwrap());
+    let bus = Arc::new(HandBus::default());
+    let options = Options { ahead_ms: 100, ..patient() };
+    let _worker = Worker::start(stepped.clone(), bus.clone(), options, Secrets::none()).await.unwrap();
+    hr.hang(true);
+    stepped.hold();
+    bus.deliver_event(&start("s", 1));
+    assert_eq!(stepped.step().await, Some(Step::Load));
+    eventually("the call is made", async || hr.asked().len() == 1).await;
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    eventually("it stands before the early write", async || stepped.step().await == Some(Step::Load)).await;
+    hr.hang(false);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    stepped.release();
+    scene.becomes(started("s", "slow"), Phase::Completed).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(hr.asked().len(), 2, "each call is made once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_called_follows_from_the_event_that_the_history_tells() {
+    let hr = Hr::start().await;
+    let listens = "{ hear: { listen: { to: { any: [ { with: { type: t.go } } ], until: '(. | length) > 0' } }, output: { as: '.[0]' } } }";
+    let pays = format!(
+        "{{ pay: {{ call: http, with: {{ method: post, endpoint: '{}/pay', body: {{ id: '${{ .id }}' }} }} }} }}",
+        hr.url
+    );
+    let scene =
+        Scene::new(&[&definition("any", SUSPEND, &format!("[ {listens}, {pays}, {} ]", call("b", &hr, "")))]).await;
+    let (_worker, bus) = scene.worker(patient()).await;
+    for n in 0..10 {
+        bus.deliver_event(&start(&format!("s{n}"), n));
+        scene.becomes(started(&format!("s{n}"), "any"), Phase::Waiting).await;
+    }
+    // Both reach all ten, in whichever lanes.
+    let positions = ["left", "right"].map(|id| bus.deliver_event(&go(id, 1)));
+    for n in 0..10 {
+        let id = started(&format!("s{n}"), "any");
+        scene.becomes(id, Phase::Completed).await;
+    }
+    for position in positions {
+        eventually("both events are acknowledged", async || bus.acked(position)).await;
+    }
+    let pays = hr.asked().into_iter().filter(|asked| asked.body["id"] == "left" || asked.body["id"] == "right");
+    let mut bodies: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for asked in pays {
+        bodies.entry(asked.key).or_default().insert(asked.body["id"].to_string());
+    }
+    assert_eq!(bodies.len(), 10, "one payment for each");
+    assert!(bodies.values().all(|of| of.len() == 1), "one key never stands for two requests: {bodies:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_beside_another_one_that_lives_calls_nothing() {
+    let hr = Hr::start().await;
+    let settings = "{ checkpoint: suspend, activation: { key: .n } }";
+    let broken = "{ broken: { call: http, with: { method: get, endpoint: 'http://127.0.0.1:9/' } } }";
+    let tasks = format!(
+        "[ {{ which: {{ switch: [ {{ first: {{ when: .fails, then: broken }} }}, {{ other: {{ then: hear }} }} ] }} }}, {broken}, {HEAR} ]"
+    );
+    let scene = Scene::new(&[&definition("single", settings, &tasks)]).await;
+    let (_worker, bus) = scene.worker(patient()).await;
+    let first = started("first", "single");
+    bus.deliver_event(&event("first", "t.start", &json!({ "n": 1, "fails": true })));
+    scene.becomes(first, Phase::Faulted).await;
+    bus.deliver_event(&start("second", 1));
+    scene.becomes(started("second", "single"), Phase::Waiting).await;
+    let before = scene.store.history(first).await.unwrap().len();
+    bus.deliver_event(&command("c", "retry", first, &json!({})));
+    let rejected = || bus.published(Channel::Status).iter().filter(|event| event.ty.contains("rejected")).count();
+    eventually("the retry is refused", async || rejected() == 1).await;
+    assert_eq!(scene.store.history(first).await.unwrap().len(), before, "it has not moved");
+    assert_eq!(hr.asked().len(), 0);
 }

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use flagstop_engine::Event;
-use flagstop_engine::api::{Effect, Env, Rejected, Stimulus};
+use flagstop_engine::api::{Effect, EffectOutcome, Env, Rejected, Stimulus};
 use flagstop_schemas::{Hash16, InstanceId};
 use flagstop_store::port::{Group, Loaded};
 use flagstop_store::rows::DefinitionNumber;
@@ -26,6 +26,7 @@ use crate::answers;
 use crate::catalogue::{Catalogue, Route};
 use crate::counters::add;
 use crate::intake::{Item, Junk, Message, Says, Shared};
+use crate::lane::Returned;
 use crate::work::{Refused, Work};
 pub(crate) use commands::STORED_EVENT;
 use schedules::Collecting;
@@ -119,12 +120,12 @@ pub(crate) fn decide(
     items: &[Item],
     routes: &[Route],
     loaded: Loaded,
-    ahead: Vec<Work>,
+    ahead: Vec<Returned>,
 ) -> Decision {
     let mut decider = Decider {
         ground,
-        in_hand: ahead.iter().map(Work::id).collect(),
-        works: ahead.into_iter().map(|work| (work.id(), work)).collect(),
+        in_hand: ahead.iter().map(|(work, _)| work.id()).collect(),
+        works: BTreeMap::new(),
         unreadable: BTreeMap::new(),
         aside: BTreeMap::new(),
         releases: BTreeMap::new(),
@@ -137,6 +138,9 @@ pub(crate) fn decide(
         decision: Decision::default(),
     };
     decider.open(&loaded);
+    for (work, answers) in ahead {
+        decider.returned(work, answers);
+    }
     // New mail for one that is ahead waits until that is written.
     for mail in loaded.mail.iter().filter(|mail| !decider.in_hand.contains(&mail.instance)).collect::<Vec<_>>() {
         decider.mail(mail);
@@ -198,6 +202,16 @@ impl Decider<'_> {
         }
         for hit in loaded.hits.iter().filter(|hit| !self.in_hand.contains(&hit.instance)) {
             self.waiters.entry(hit.key).or_default().insert((hit.instance, hit.slot));
+        }
+    }
+
+    /// One that has run ahead, and the answers that it got there.
+    fn returned(&mut self, work: Work, answers: Vec<(i64, EffectOutcome)>) {
+        let id = work.id();
+        self.works.insert(id, work);
+        for (slot, outcome) in answers {
+            // One that is refused belongs to a branch that another one has overtaken; nothing was stored of it.
+            self.poked(id, Stimulus::Effect { slot, outcome }, "the result of a side effect");
         }
     }
 

@@ -3,6 +3,7 @@
 //! An effect belongs to this worker from the commit that made it (epoch 1) or from its adoption on; its result counts only
 //! while that lease holds (PROTOCOL D7). Nothing is stored here: what dies with the process is adopted by another.
 
+mod flight;
 mod queue;
 
 use std::collections::{BTreeSet, HashMap};
@@ -15,15 +16,17 @@ use flagstop_effects::process::{ProcessOptions, Processes};
 use flagstop_engine::api::{Effect, EffectOutcome, Request};
 use flagstop_schemas::{InstanceId, LateResult};
 use flagstop_store::rows::EffectLease;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::ahead;
 use crate::counters::add;
-use crate::intake::{Poke, Shared};
+use crate::intake::{Item, Poke, Shared};
 use crate::options::Options;
-use queue::{Queue, Shares};
+use queue::{Queue, Shares, Submitted};
+
+pub(crate) use flight::Flight;
+use flight::Stored;
 
 /// The side effects of one worker.
 pub(crate) struct Effects {
@@ -90,13 +93,45 @@ impl Effects {
             known.epoch = known.epoch.max(lease.epoch);
             return;
         }
-        if !lock(&self.waiting).push(lease, effect) {
+        if !lock(&self.waiting).push(lease, effect, None) {
             return;
         }
-        let begun = Begun(self.begun.fetch_add(1, Ordering::Relaxed));
-        let one = Known { epoch: lease.epoch, since: Instant::now(), begun, stop: CancellationToken::new() };
-        known.insert((lease.instance, lease.slot), one);
+        known.insert((lease.instance, lease.slot), self.begin(&lease, CancellationToken::new()));
         self.arrived.notify_one();
+    }
+
+    fn begin(&self, lease: &EffectLease, stop: CancellationToken) -> Known {
+        let begun = Begun(self.begun.fetch_add(1, Ordering::Relaxed));
+        Known { epoch: lease.epoch, since: Instant::now(), begun, stop }
+    }
+
+    /// Makes a call of an instance that runs ahead. Nothing but the flight knows of it; `answered` is told of its answer.
+    pub(crate) fn ask_ahead(&self, instance: InstanceId, effect: Effect, answered: &Arc<Notify>) -> Flight {
+        let lease = EffectLease { instance, slot: effect.slot, epoch: 0 };
+        let (flight, call) = Flight::new(effect.pointer.clone(), answered.clone());
+        if lock(&self.waiting).push(lease, effect, Some(call)) {
+            self.arrived.notify_one();
+        }
+        flight
+    }
+
+    /// Its instance is written, and the call is stored under this lease. If its answer is there, it is given as a poke.
+    pub(crate) fn store(&self, flight: Flight, lease: EffectLease) -> Option<Item> {
+        let mut known = lock(&self.known);
+        let one = self.begin(&lease, flight.stop());
+        let begun = one.begun;
+        match flight.store(lease, begun) {
+            Stored::UnderWay => {
+                known.insert((lease.instance, lease.slot), one);
+                None
+            }
+            Stored::Answered { task, outcome } => {
+                known.insert((lease.instance, lease.slot), one);
+                let poke = Poke::Effect { lease, begun: Some(begun), task: Some(task), outcome };
+                Some(Item::Poke(lease.instance, poke))
+            }
+            Stored::GivenUp => None,
+        }
     }
 
     /// May more messages be taken, which may lead to more effects?
@@ -139,21 +174,10 @@ impl Effects {
         }
     }
 
-    /// Stops it, unless it is stored by now: its instance ran ahead, and begins again.
-    pub(crate) fn withdraw(&self, instance: InstanceId, slot: i64) {
-        let of = (instance, slot);
-        let mut known = lock(&self.known);
-        if known.get(&of).is_some_and(|known| known.epoch == ahead::EPOCH)
-            && let Some(known) = known.remove(&of)
-        {
-            known.stop.cancel();
-        }
-    }
-
-    /// Stops what is stored, is here for at least this long and no longer this worker's: another one's transition has dropped it.
+    /// Stops what is here for at least this long and no longer this worker's: another one's transition has dropped it.
     pub(crate) fn abort_all_but(&self, held: &BTreeSet<(InstanceId, i64)>, age: Duration) {
         lock(&self.known).retain(|effect, known| {
-            let stays = known.epoch == ahead::EPOCH || held.contains(effect) || known.since.elapsed() < age;
+            let stays = held.contains(effect) || known.since.elapsed() < age;
             if !stays {
                 known.stop.cancel();
             }
@@ -164,7 +188,12 @@ impl Effects {
     /// Takes no more effects, and gives up those that wait for a place: the drain leaves them to others.
     pub(crate) fn close(&self) {
         let waiting = lock(&self.waiting).close();
-        waiting.iter().for_each(|submitted| self.forget(&submitted.lease));
+        for submitted in waiting {
+            if let Some(call) = &submitted.call {
+                call.give_up();
+            }
+            self.forget(&submitted.lease);
+        }
     }
 
     /// How many are here: waiting for a place, or in flight.
@@ -201,36 +230,55 @@ impl Effects {
             };
             let effects = self.clone();
             self.tasks.spawn(async move {
-                let lease = next.lease;
-                let here = |known: &Known| (known.stop.clone(), known.begun);
-                let here = lock(&effects.known).get(&(lease.instance, lease.slot)).map(here);
-                let task = next.effect.pointer.clone();
-                // A program is killed when nobody wants it.
-                let listens = matches!(next.effect.request, Request::Http(_));
-                let mut carried = Box::pin(effects.carry_out(next.effect));
-                let mut cut = false;
-                if let Some((unwanted, begun)) = here {
-                    tokio::select! {
-                        outcome = &mut carried => effects.report(lease, begun, task.clone(), outcome).await,
-                        () = unwanted.cancelled() => cut = true,
+                effects.see_through(next, place).await;
+            });
+        }
+    }
+
+    /// Carries one out and brings its result to whom it belongs.
+    async fn see_through(&self, next: Submitted, place: OwnedSemaphorePermit) {
+        let Submitted { lease, effect, target, call } = next;
+        let here = |known: &Known| (known.stop.clone(), Some(known.begun));
+        let here = match &call {
+            Some(call) => Some((call.stop.clone(), None)),
+            None => lock(&self.known).get(&(lease.instance, lease.slot)).map(here),
+        };
+        let task = effect.pointer.clone();
+        // A program is killed when nobody wants it.
+        let listens = matches!(effect.request, Request::Http(_));
+        let mut carried = Box::pin(self.carry_out(effect));
+        let mut cut = false;
+        if let Some((unwanted, begun)) = here {
+            tokio::select! {
+                biased;
+                () = unwanted.cancelled() => cut = call.as_ref().is_none_or(|call| call.is_stored()),
+                outcome = &mut carried => {
+                    add(&self.shared.counters.effects, 1);
+                    // A call that was made ahead may be stored by now, or only its own holder knows of it.
+                    let whose = match (&call, begun) {
+                        (Some(call), _) => call.answer(outcome),
+                        (None, begun) => begun.map(|begun| (lease, begun, outcome)),
+                    };
+                    if let Some((lease, begun, outcome)) = whose {
+                        self.report(lease, begun, task.clone(), outcome).await;
                     }
                 }
-                lock(&effects.waiting).done(&next.target);
-                effects.arrived.notify_one();
-                // Only now: while the lanes are behind, no more calls are made.
-                drop(place);
-                if cut {
-                    let late = effects.late.try_acquire().ok().filter(|_| listens);
-                    let pause = Duration::from_millis(effects.shared.options.effects_late_ms);
-                    let outcome = match &late {
-                        Some(_place) => tokio::time::timeout(pause, &mut carried).await.ok(),
-                        None => None,
-                    };
-                    // Dropped half-way: the connection is closed, the program killed.
-                    drop(carried);
-                    effects.late(lease.instance, task, outcome.as_ref()).await;
-                }
-            });
+            }
+        }
+        lock(&self.waiting).done(&target);
+        self.arrived.notify_one();
+        // Only now: while the lanes are behind, no more calls are made.
+        drop(place);
+        if cut {
+            let late = self.late.try_acquire().ok().filter(|_| listens);
+            let pause = Duration::from_millis(self.shared.options.effects_late_ms);
+            let outcome = match &late {
+                Some(_place) => tokio::time::timeout(pause, &mut carried).await.ok(),
+                None => None,
+            };
+            // Dropped half-way: the connection is closed, the program killed.
+            drop(carried);
+            self.late(lease.instance, task, outcome.as_ref()).await;
         }
     }
 
@@ -243,7 +291,6 @@ impl Effects {
     }
 
     async fn report(&self, lease: EffectLease, begun: Begun, task: String, outcome: EffectOutcome) {
-        add(&self.shared.counters.effects, 1);
         let epoch = lock(&self.known).get(&(lease.instance, lease.slot)).map_or(lease.epoch, |known| known.epoch);
         let lease = EffectLease { epoch, ..lease };
         self.shared

@@ -182,6 +182,8 @@ pub(crate) struct Shared {
     pub(crate) clock_ahead_us: std::sync::atomic::AtomicI64,
     /// What is known of workers that died.
     pub(crate) blame: crate::blame::Blame,
+    /// Instances that run ahead of what is stored of them.
+    pub(crate) ahead: crate::ahead::Claims,
     /// Why the last commit failed, while none has succeeded since.
     pub(crate) commit_fault: std::sync::Mutex<Option<String>>,
     /// The lanes' entrances.

@@ -10,7 +10,7 @@ mod settle;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use flagstop_bus::port::{Acker, Delivery, Token};
 use flagstop_engine::api::Env;
@@ -30,7 +30,8 @@ use crate::decide::{Decision, Ground, decide};
 use crate::effects::Effects;
 use crate::intake::{Item, Poke, Shared, message, ticks_us};
 use crate::shares::Shares;
-use ahead::unpack;
+pub(crate) use ahead::Returned;
+use ahead::{Runs, unpack};
 use request::{request, route, sort_unique};
 use settle::{forget_task, late};
 
@@ -42,11 +43,18 @@ const REFUSALS_MAX: u32 = 2;
 /// Longest sleep of a lane with nothing to do.
 const IDLE: Duration = Duration::from_millis(20);
 
+/// Pause before what the store refused without a reason in the data is tried again.
+const STUCK_PAUSE: Duration = Duration::from_secs(2);
+
+/// An item that the store refuses.
+pub(crate) struct Stuck {
+    due: Instant,
+    item: Item,
+}
+
 /// One of the worker's lanes. What belongs together comes through the same lane: messages with the same order key, and
 /// pokes to the same instance.
 pub(crate) struct Lane {
-    /// Which one it is.
-    pub(crate) number: usize,
     pub(crate) shared: Arc<Shared>,
     pub(crate) deliveries: Receiver<Vec<Delivery>>,
     pub(crate) pokes: Receiver<(InstanceId, Poke)>,
@@ -58,6 +66,8 @@ pub(crate) struct Lane {
     pub(crate) aheads: Aheads,
     /// Suspects are tried: what they lead to is written at once.
     pub(crate) trying: bool,
+    /// What the store keeps refusing, and when it is tried again.
+    pub(crate) stuck: Vec<Stuck>,
     /// Stop taking messages, finish what is there.
     pub(crate) drain: CancellationToken,
     /// Leave everything as it is.
@@ -72,6 +82,8 @@ struct Aftermath {
     next: Vec<Item>,
     /// Members of a group that can't be stored: each is decided by itself.
     alone: Vec<Item>,
+    /// Items that the store refuses, and that nothing can take the place of: they are tried again after a while.
+    stuck: Vec<Item>,
     /// Children that may be there already: what decides again must know.
     children: Vec<InstanceId>,
     /// Instances that may not live beside these others: what decides again must know.
@@ -81,6 +93,8 @@ struct Aftermath {
     /// New business keys: a command may wait for them.
     named: Vec<Hash16>,
     committed: bool,
+    /// Something got on, even if it is not written yet.
+    fruitful: bool,
 }
 
 impl Lane {
@@ -101,7 +115,7 @@ impl Lane {
         let open = self.is_open();
         // A backlog of timers must not keep messages out for as long as it lasts.
         let for_pokes = if open && !self.deliveries.is_empty() { max - max / 4 } else { max };
-        let mut items = VecDeque::new();
+        let mut items = self.unstuck();
         let mut suspects = Vec::new();
         while items.len() + suspects.len() < for_pokes
             && let Ok((instance, poke)) = self.pokes.try_recv()
@@ -116,13 +130,15 @@ impl Lane {
                 deliveries.extend(more);
             }
         }
-        if items.is_empty() && suspects.is_empty() && deliveries.is_empty() && !self.must_write() {
+        if items.is_empty() && suspects.is_empty() && deliveries.is_empty() && !self.must_look() {
+            let answered = self.aheads.answered.clone();
             tokio::select! {
                 poke = self.pokes.recv() => {
                     let (instance, poke) = poke?;
                     self.sort(instance, poke, &mut suspects, &mut items);
                 }
                 Some(more) = self.deliveries.recv(), if open => deliveries.extend(more),
+                () = answered.notified() => {}
                 // Room for effects may come back without a poke; the drain may have begun.
                 () = tokio::time::sleep(IDLE) => {
                     if self.drain.is_cancelled() && self.effects.is_idle() && self.pokes.is_empty() && self.aheads.is_empty() {
@@ -152,12 +168,28 @@ impl Lane {
         }
     }
 
+    /// What the store refused is tried again after a while; the lane goes on meanwhile.
+    fn unstuck(&mut self) -> VecDeque<Item> {
+        let now = Instant::now();
+        self.stuck.extract_if(.., |stuck| stuck.due <= now).map(|stuck| stuck.item).collect()
+    }
+
     /// Suspects first, so that what came before stays before.
     async fn process(&mut self, suspects: Vec<Suspect>, items: VecDeque<Item>) {
-        for suspect in suspects {
-            self.try_alone(suspect).await;
+        if !suspects.is_empty() {
+            self.trying = true;
+            // What is ahead is written before: nothing else may be decided under a suspect's mark.
+            self.work_with_others(VecDeque::new()).await;
+            for suspect in suspects {
+                self.try_alone(suspect).await;
+            }
+            self.trying = false;
         }
-        if !items.is_empty() || self.must_write() {
+        self.work_with_others(items).await;
+    }
+
+    async fn work_with_others(&mut self, items: VecDeque<Item>) {
+        if !items.is_empty() || self.must_look() {
             let shared = self.shared.clone();
             let _with_others = shared.blame.alone.read().await;
             self.work_on(items).await;
@@ -194,7 +226,7 @@ impl Lane {
         let mut fruitless = 0;
         let mut children = Vec::new();
         let mut active = HashMap::new();
-        while !items.is_empty() || self.must_write() {
+        while !items.is_empty() || self.must_look() {
             if fruitless > self.shared.options.conflict_rounds_quick {
                 let pause_ms = rand::rng().random_range(1..=20 * u64::from(fruitless.min(10)));
                 tokio::time::sleep(Duration::from_millis(pause_ms)).await;
@@ -202,15 +234,22 @@ impl Lane {
             let batch = items.drain(..items.len().min(self.shared.options.batch_max)).collect();
             let after = self.round(batch, &children, &active).await;
             active.extend(after.active);
-            fruitless = if after.committed { 0 } else { fruitless + 1 };
+            fruitless = if after.fruitful { 0 } else { fruitless + 1 };
             items.extend(after.next);
+            self.set_apart(after.stuck);
             for item in after.alone {
                 let after = self.round(vec![item], &children, &active).await;
                 active.extend(after.active);
                 items.extend(after.next);
+                self.set_apart(after.stuck);
             }
             children = after.children;
         }
+    }
+
+    fn set_apart(&mut self, items: Vec<Item>) {
+        let due = Instant::now() + STUCK_PAUSE;
+        self.stuck.extend(items.into_iter().map(|item| Stuck { due, item }));
     }
 
     async fn round(
@@ -220,10 +259,10 @@ impl Lane {
         active: &HashMap<InstanceId, InstanceId>,
     ) -> Aftermath {
         let mut items = self.aheads.let_through(items);
-        let back = self.come_back(&items);
+        let back = self.come_back();
         let (catalogue, mut routes, loaded) = self.load(&mut items, children).await;
         let fresh = items.len();
-        let (works, runs) = unpack(back, &mut items, &mut routes);
+        let (works, mut runs) = unpack(back, &mut items, &mut routes);
         let now_us = loaded.now_us;
         let secrets = self.shared.secrets.current();
         let env = Env {
@@ -239,9 +278,13 @@ impl Lane {
         let decide = || decide(ground, &items[..fresh], &routes[..fresh], loaded, works);
         let mut decision = tokio::task::block_in_place(decide);
         let mut items: Vec<Option<Item>> = items.into_iter().map(Some).collect();
-        let behind = self.run_ahead(&mut decision, &mut items, &mut routes, runs, now_us);
-        let mut after = self.commit(items, &routes, decision).await;
-        after.next.extend(behind);
+        let gone_ahead = self.run_ahead(&mut decision, &mut items, &mut routes, &mut runs, now_us);
+        let mut after = self.commit(items, &routes, decision, &mut runs).await;
+        after.fruitful = after.committed || gone_ahead > 0;
+        for (instance, run) in runs {
+            self.shared.ahead.release(instance);
+            after.next.extend(run.behind);
+        }
         if after.committed {
             self.shared.journal_grew.notify_one();
         }
@@ -281,7 +324,13 @@ impl Lane {
     }
 
     /// Commits the groups and sorts the items by what became of them.
-    async fn commit(&self, mut items: Vec<Option<Item>>, routes: &[Route], decision: Decision) -> Aftermath {
+    async fn commit(
+        &self,
+        mut items: Vec<Option<Item>>,
+        routes: &[Route],
+        decision: Decision,
+        runs: &mut Runs,
+    ) -> Aftermath {
         let mut after = Aftermath::default();
         after.look.parked.extend(decision.relook);
         for index in decision.done {
@@ -302,7 +351,7 @@ impl Lane {
             if doubtful {
                 mine.iter_mut().for_each(|(item, _)| forget_task(item));
             }
-            self.settle(decided, group, verdict, mine, &mut after);
+            self.settle(decided, group, verdict, mine, runs, &mut after);
         }
         after
     }

@@ -1,7 +1,5 @@
 //! The lanes' entrances: what belongs together always goes through the same lane.
 
-use std::collections::HashMap;
-use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use flagstop_bus::port::Delivery;
@@ -15,27 +13,9 @@ const CROWDED: Duration = Duration::from_millis(5);
 
 /// Brings pokes to the lane of their instance, through bounded channels.
 #[derive(Debug)]
-pub(crate) struct Pokes {
-    lanes: Vec<Sender<(InstanceId, Poke)>>,
-    /// Instances that one lane holds, and which one.
-    held: RwLock<HashMap<InstanceId, usize>>,
-}
+pub(crate) struct Pokes(pub(crate) Vec<Sender<(InstanceId, Poke)>>);
 
 impl Pokes {
-    pub(crate) fn new(lanes: Vec<Sender<(InstanceId, Poke)>>) -> Self {
-        Self { lanes, held: RwLock::default() }
-    }
-
-    /// From now on this lane gets what is for the instance, unless another one does already.
-    pub(crate) fn hold(&self, instance: InstanceId, lane: usize) -> bool {
-        *self.held.write().unwrap_or_else(PoisonError::into_inner).entry(instance).or_insert(lane) == lane
-    }
-
-    /// No lane holds it any more.
-    pub(crate) fn let_go(&self, instance: InstanceId) {
-        self.held.write().unwrap_or_else(PoisonError::into_inner).remove(&instance);
-    }
-
     /// Waits for a place. A lane must not call this: it could wait for itself.
     pub(crate) async fn put(&self, instance: InstanceId, poke: Poke) {
         // Closed only when the worker leaves at once; whatever it was, others find it again.
@@ -63,8 +43,7 @@ impl Pokes {
     }
 
     fn of(&self, instance: InstanceId) -> &Sender<(InstanceId, Poke)> {
-        let held = self.held.read().unwrap_or_else(PoisonError::into_inner).get(&instance).copied();
-        &self.lanes[held.unwrap_or_else(|| usize::from(instance.0.as_bytes()[1]) % self.lanes.len())]
+        &self.0[usize::from(instance.0.as_bytes()[1]) % self.0.len()]
     }
 }
 

@@ -53,6 +53,8 @@ pub(crate) struct Work {
     effects: BTreeMap<i64, Effect>,
     /// Slots of effects that were asked for ahead of the commit.
     asked: BTreeSet<i64>,
+    /// The calls that are stored let it run ahead, too: their answers need no write of their own.
+    began_ahead: bool,
     /// Slots of effects that are no longer wanted.
     dropped: Vec<i64>,
     /// Children that are still to be begun.
@@ -94,6 +96,7 @@ impl Work {
         // A new instance has no rows yet, whatever its state projects.
         let before = if revision == 0 { Projection::default() } else { instance.projection(&deployed.plan) };
         let waits = if revision == 0 { Vec::new() } else { waits(&instance, &before, &deployed) };
+        let began_ahead = instance.runs_ahead(&deployed.plan, &before);
         Self {
             id,
             deployed,
@@ -109,6 +112,7 @@ impl Work {
             entries: Vec::new(),
             effects: BTreeMap::new(),
             asked: BTreeSet::new(),
+            began_ahead,
             dropped: Vec::new(),
             children: Vec::new(),
             ended: false,
@@ -153,11 +157,31 @@ impl Work {
             && self.kept.is_empty();
         self.instance.runs_ahead(&self.deployed.plan, &self.now)
             && !self.more
-            // An answer to a call that is stored is written as soon as it is there.
-            && fences.is_empty()
+            && self.is_alone_in_storage()
             && holds_nothing_for_others
-            && (self.revision > 0 || self.instance.activation().is_none())
+            && (fences.is_empty() || self.began_ahead)
+            && (self.instance.activation().is_none() || (self.revision > 0 && !self.was.has_ended()))
             && self.entries.len() < limits.events_per_apply_max as usize
+    }
+
+    /// Whether nothing but operators can move what is stored of it meanwhile. What else can (which of several events comes) is
+    /// written before calls follow from it, or a replay could make other calls under the same keys.
+    fn is_alone_in_storage(&self) -> bool {
+        let is_stored = |effect: &(i64, String)| self.before.effects.contains(effect);
+        self.before.bookmarks.is_empty()
+            && self.before.children.is_empty()
+            && self.was != Phase::Suspended
+            && !self.now.effects.iter().any(is_stored)
+    }
+
+    /// Is an effect in flight in this slot?
+    pub(crate) fn is_in_flight(&self, slot: i64) -> bool {
+        self.now.effects.iter().any(|(in_flight, _)| *in_flight == slot)
+    }
+
+    /// Does this hold of all effects in flight?
+    pub(crate) fn all_in_flight(&self, holds: impl Fn(i64) -> bool) -> bool {
+        self.now.effects.iter().all(|(slot, _)| holds(*slot))
     }
 
     /// The effects in flight that were not asked for yet, ahead of the commit.

@@ -13,7 +13,7 @@ use tokio::sync::{Mutex, Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::ahead::Aheads;
+use crate::ahead::{Aheads, Claims};
 use crate::counters::{Counters, WorkerCounters};
 use crate::effects::Effects;
 use crate::intake::Shared;
@@ -99,8 +99,9 @@ impl Worker {
             published: Published::new(&options.status.events).map_err(StartError::Options)?,
             worker: WorkerId(uuid::Uuid::new_v4()),
             journal_grew: Notify::new(),
-            pokes: Pokes::new(pokes_in),
+            pokes: Pokes(pokes_in),
             refused: Refused::default(),
+            ahead: Claims::default(),
             commit_fault: std::sync::Mutex::default(),
             blame: crate::blame::Blame::default(),
             behind: AtomicBool::new(false),
@@ -133,9 +134,8 @@ impl Worker {
             relay: TaskTracker::new(),
             shared: shared.clone(),
         };
-        for (number, (deliveries, pokes)) in deliveries.into_iter().zip(pokes).enumerate() {
+        for (deliveries, pokes) in deliveries.into_iter().zip(pokes) {
             let lane = Lane {
-                number,
                 shared: shared.clone(),
                 deliveries,
                 pokes,
@@ -144,6 +144,7 @@ impl Worker {
                 shares: Shares::default(),
                 aheads: Aheads::default(),
                 trying: false,
+                stuck: Vec::new(),
                 drain: worker.drain.clone(),
                 abandon: worker.abandon.clone(),
             };

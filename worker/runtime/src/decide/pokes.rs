@@ -7,7 +7,6 @@ use flagstop_store::port::{DueTimer, Group};
 use flagstop_store::rows::{KEPT_SLOT, Meeting, Remark};
 
 use super::{Decided, Decider};
-use crate::ahead;
 use crate::counters::add;
 use crate::effects::told;
 use crate::intake::Poke;
@@ -55,18 +54,15 @@ impl Decider<'_> {
                 let defects = self.decision.groups.len();
                 let applied = self.poked(instance, stimulus, "the result of a side effect");
                 let refused = !applied && defects == self.decision.groups.len();
-                let stored = lease.epoch != ahead::EPOCH;
                 match self.works.get_mut(&instance) {
-                    Some(work) if applied => work.group.fences.extend(Some(*lease).filter(|_| stored)),
-                    // A branch of an instance that runs ahead, and was overtaken there.
-                    _ if !stored => {}
+                    Some(work) if applied => work.group.fences.push(*lease),
                     // It may be there still, when the engine failed on it: it is not made again at once, over and over.
                     _ => {
                         self.ground.shared.refused.remember((instance, lease.slot, Hash16::of("effect", &[])));
                         add(&self.ground.shared.counters.late_results, 1);
                     }
                 }
-                if let Some(task) = task.clone().filter(|_| refused && stored) {
+                if let Some(task) = task.clone().filter(|_| refused) {
                     return self.late(index, instance, &LateResult { task, result: told(outcome) });
                 }
                 applied
@@ -92,7 +88,7 @@ impl Decider<'_> {
     }
 
     /// Applies what comes from within; a panic leaves a letter, or nobody would ever see it.
-    fn poked(&mut self, instance: InstanceId, stimulus: Stimulus, what: &str) -> bool {
+    pub(super) fn poked(&mut self, instance: InstanceId, stimulus: Stimulus, what: &str) -> bool {
         match self.apply(instance, stimulus) {
             Ok(()) => true,
             Err(Refused::Rejected(_)) => false,

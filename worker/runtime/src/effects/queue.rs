@@ -1,10 +1,13 @@
 //! Effects that wait for a place, so that one slow host leaves the others theirs. Holds no effect back whose host has room.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use flagstop_engine::api::{Effect, Request};
 use flagstop_store::rows::EffectLease;
 use url::Url;
+
+use super::flight::Call;
 
 /// Where an effect goes: what may not have too many at the same time.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -23,15 +26,15 @@ pub(super) struct Shares {
 }
 
 /// An effect with the right to drive it.
-#[derive(Debug)]
 pub(super) struct Submitted {
     pub(super) lease: EffectLease,
     pub(super) effect: Effect,
     pub(super) target: Target,
+    /// Of an instance that runs ahead: then the lease is not stored, yet.
+    pub(super) call: Option<Arc<Call>>,
 }
 
 /// The queue of one worker.
-#[derive(Debug)]
 pub(super) struct Queue {
     shares: Shares,
     ready: VecDeque<Submitted>,
@@ -75,13 +78,13 @@ impl Queue {
 
     /// Whether it is taken.
     #[must_use]
-    pub(super) fn push(&mut self, lease: EffectLease, effect: Effect) -> bool {
+    pub(super) fn push(&mut self, lease: EffectLease, effect: Effect, call: Option<Arc<Call>>) -> bool {
         if self.closed {
             return false;
         }
         self.waiting += 1;
         let target = Target::of(&effect.request);
-        self.ready.push_back(Submitted { lease, effect, target });
+        self.ready.push_back(Submitted { lease, effect, target, call });
         true
     }
 
@@ -147,7 +150,7 @@ mod tests {
         });
         let effect = Effect { slot, pointer: "/do/0/x".into(), idempotency_key: slot.to_string(), request };
         let instance = InstanceId(Hash16::of("test", &[]).0);
-        assert!(queue.push(EffectLease { instance, slot, epoch: 1 }, effect));
+        assert!(queue.push(EffectLease { instance, slot, epoch: 1 }, effect, None));
     }
 
     #[test]

@@ -29,9 +29,7 @@ impl Lane {
             Suspect::Poke(instance, poke) => self.current(instance, poke),
             suspect => Some(suspect.into_item(&self.shared.options)),
         };
-        self.trying = true;
         self.work_on(item.into_iter().collect()).await;
-        self.trying = false;
         self.until_reached("clearing", || self.shared.store.clear(&mark)).await;
     }
 

@@ -3,10 +3,9 @@
 use flagstop_schemas::InstanceId;
 use flagstop_store::port::LoadRequest;
 
-use crate::ahead;
 use crate::catalogue::{Catalogue, Route};
 use crate::commands::{Addressee, Command};
-use crate::intake::{Item, Poke, Says};
+use crate::intake::{Item, Says};
 
 pub(super) fn route(catalogue: &Catalogue, item: &Item) -> Route {
     match item {
@@ -24,8 +23,6 @@ pub(super) fn request(items: &[Item], routes: &[Route]) -> LoadRequest {
         request.keys.extend(&route.keys);
         request.schedules.extend(route.feeds.iter().map(|feed| feed.row));
         match item {
-            // It is in hand.
-            Item::Poke(_, Poke::Effect { lease, .. }) if lease.epoch == ahead::EPOCH => {}
             Item::Poke(instance, _) => request.instances.push(*instance),
             Item::Message(message) => {
                 request.messages.extend(message.says.key());

@@ -1,10 +1,11 @@
 //! What becomes of the members of a group after the commit: done, decided again, tried alone, or set aside.
 
 use flagstop_engine::api::EffectOutcome;
-use flagstop_schemas::{InstanceId, LateResult};
+use flagstop_schemas::{Hash16, InstanceId, LateResult};
 use flagstop_store::port::{Group, Verdict};
 use flagstop_store::rows::{EffectLease, KEPT_SLOT};
 
+use super::ahead::Runs;
 use super::{Aftermath, Lane};
 use crate::catalogue::Route;
 use crate::counters::add;
@@ -19,14 +20,12 @@ impl Lane {
         decided: Decided,
         group: &Group,
         verdict: Verdict,
-        mut mine: Vec<(Item, &Route)>,
+        mine: Vec<(Item, &Route)>,
+        runs: &mut Runs,
         after: &mut Aftermath,
     ) {
-        if !matches!(verdict, Verdict::Applied) {
-            self.fall_back(&decided, &mut mine);
-        }
         match verdict {
-            Verdict::Applied => self.applied(decided, group, mine, after),
+            Verdict::Applied => self.applied(decided, group, mine, runs, after),
             Verdict::Duplicate(keys) => {
                 add(&self.shared.counters.conflicts, 1);
                 for (item, route) in mine {
@@ -77,7 +76,14 @@ impl Lane {
         }
     }
 
-    fn applied(&self, decided: Decided, group: &Group, mine: Vec<(Item, &Route)>, after: &mut Aftermath) {
+    fn applied(
+        &self,
+        decided: Decided,
+        group: &Group,
+        mine: Vec<(Item, &Route)>,
+        runs: &mut Runs,
+        after: &mut Aftermath,
+    ) {
         after.committed = true;
         if group.instance.is_some() {
             add(&self.shared.counters.transitions, 1);
@@ -110,7 +116,10 @@ impl Lane {
             }
             for effect in decided.effects {
                 let lease = EffectLease { instance, slot: effect.slot, epoch: 1 };
-                self.effects.submit(lease, effect);
+                match self.store_flight(runs, lease) {
+                    Some(answer) => after.next.extend(answer),
+                    None => self.effects.submit(lease, effect),
+                }
             }
         }
     }
@@ -124,7 +133,7 @@ impl Lane {
                 Item::Message(Message { says: Says::Junk(mut junk), delivery }) => {
                     tracing::error!(code = junk.letter.code, origin = %delivery.origin, "a dead letter can't be stored, tried again: {reason}");
                     let says = junk.said.take().unwrap_or(Says::Junk(junk));
-                    after.next.push(Item::Message(Message { says, delivery }));
+                    after.stuck.push(Item::Message(Message { says, delivery }));
                 }
                 Item::Message(mut message) if alone => {
                     let code = "FS-STORE-REFUSED";
@@ -137,6 +146,15 @@ impl Lane {
                     let said = Some(std::mem::replace(&mut message.says, Says::Status));
                     message.says = Says::Junk(Box::new(Junk { letter, command, said }));
                     after.next.push(Item::Message(message));
+                }
+                // Nor can the word that the answer is lost: it is made again later, as if it had been left behind.
+                Item::Poke(
+                    instance,
+                    Poke::Effect { lease, begun: None, outcome: EffectOutcome::NoAnswer { .. }, .. },
+                ) if alone => {
+                    tracing::error!(%instance, "a side effect can't be ended, tried again: {reason}");
+                    self.shared.refused.remember((instance, lease.slot, Hash16::of("effect", &[])));
+                    self.effects.forget(&lease);
                 }
                 Item::Poke(instance, Poke::Effect { lease, .. }) if alone => {
                     tracing::error!(%instance, "the result of a side effect can't be stored: {reason}");
