@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 
-use flagstop_store::Store;
 use flagstop_store::conformance::fixtures::*;
 use flagstop_store::port::{Batch, Group, StoreError, Verdict};
+use flagstop_store::postgres::PostgresStore;
+use flagstop_store::{Store, StoreConfig};
 use tokio::task::JoinHandle;
 
-use crate::server::{Schema, Session};
+use crate::server::{Schema, Session, url};
 
 /// Commits in the background.
 fn commit_behind(store: &Arc<dyn Store>, groups: Vec<Group>) -> JoinHandle<Result<Vec<Verdict>, StoreError>> {
@@ -182,4 +183,25 @@ async fn d11_a_commit_whose_answer_was_lost_is_not_written_twice() {
         commit_one(&store, hearing(name, 1, &[["m1", "m2", "m3"][place]])).await;
         assert_eq!((revision(&store, name).await, history(&store, name).await.len()), (2, 2), "{name}");
     }
+}
+
+/// A migration that builds an index on early events holds up whoever commits, early event or not. That passes: no group is
+/// blamed for it.
+#[tokio::test]
+async fn commits_wait_while_an_index_is_built_on_early_events_and_go_through_afterwards() {
+    const BUILDS: &str = "create index on parked (expires_us, id)";
+    let schema = Schema::new("index is built").await;
+    let store = schema.migrated().await;
+    let mut other = schema.session().await;
+    let verdicts = held_up(&store, &mut other, BUILDS, vec![group("a", 0)], "commit").await;
+    assert_eq!(verdicts, [Verdict::Applied]);
+
+    let config = StoreConfig { lock_timeout_ms: 50, ..schema.config() };
+    let hasty: Arc<dyn Store> = Arc::new(PostgresStore::open(&url(), &config).unwrap());
+    other.run("begin").await;
+    other.run(BUILDS).await;
+    let refused = commit_behind(&hasty, vec![hearing("a", 1, &["m"])]).await.unwrap().unwrap_err();
+    assert!(matches!(&refused, StoreError::Unreachable(why) if why.contains("a lock")), "{refused}");
+    other.run("commit").await;
+    assert_eq!(commit_one(&hasty, hearing("a", 1, &["m"])).await, Verdict::Applied);
 }
