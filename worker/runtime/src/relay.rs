@@ -36,6 +36,8 @@ use trouble::Troubles;
 const RETRY: Duration = Duration::from_millis(200);
 /// Rows of one shard that a look takes at the least.
 const RELAY_ROWS_MIN: i64 = 10;
+/// Waves that are published before the journal is looked at again.
+const WAVES_MAX: u32 = 50;
 /// Rows of a released stream that are read at once.
 const WITHHELD_ROWS: i64 = 100;
 /// Pause between two tries to give away shards that this build can't read.
@@ -89,7 +91,7 @@ impl Relay {
     async fn pass(&mut self, stop: &CancellationToken) -> Result<bool, StoreError> {
         let more = self.read().await?;
         self.watch_lag();
-        self.publish_ready(stop).await?;
+        let ready = self.publish_ready(stop).await?;
         if self.streams.waits() {
             self.watch_lag();
         }
@@ -99,7 +101,7 @@ impl Relay {
             self.shared.store.save(self.shared.worker, &cursors).await?;
             self.streams.saved();
         }
-        Ok(more)
+        Ok(more || ready)
     }
 
     async fn read(&mut self) -> Result<bool, StoreError> {
@@ -140,12 +142,13 @@ impl Relay {
         Ok(more)
     }
 
-    /// Publishes in waves until every stream is empty or waits.
-    async fn publish_ready(&mut self, stop: &CancellationToken) -> Result<(), StoreError> {
-        loop {
+    /// Publishes in waves until every stream is empty or waits, or the others have to be looked after: one long stream, such
+    /// as a released one, must not keep new rows waiting. Tells whether more can be published at once.
+    async fn publish_ready(&mut self, stop: &CancellationToken) -> Result<bool, StoreError> {
+        for _ in 0..WAVES_MAX {
             let ready = self.streams.ready(Instant::now());
             if ready.is_empty() {
-                return Ok(());
+                return Ok(false);
             }
             let mut wave = Vec::with_capacity(ready.len());
             for instance in ready {
@@ -166,9 +169,10 @@ impl Relay {
                 self.give_up(instance, &why).await?;
             }
             if stop.is_cancelled() && self.streams.waits() {
-                return Ok(());
+                return Ok(false);
             }
         }
+        Ok(true)
     }
 
     /// Puts the next rows of a stream that is released before the row that says so; without any it is a stream like others.
