@@ -205,3 +205,16 @@ async fn commits_wait_while_an_index_is_built_on_early_events_and_go_through_aft
     other.run("commit").await;
     assert_eq!(commit_one(&hasty, hearing("a", 1, &["m"])).await, Verdict::Applied);
 }
+
+/// Who has many early events builds the index before, by the guide's own statement.
+#[tokio::test]
+async fn an_index_that_an_operator_has_built_before_is_taken_over_by_the_migration() {
+    let schema = Schema::new("index before").await;
+    let store = schema.migrated().await;
+    let mut owner = schema.session().await;
+    owner.run("drop index parked_newest; delete from flagstop_migrations where version = 4").await;
+    let guide = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operations.md")).unwrap();
+    let statement = guide.lines().find(|line| line.starts_with("create index concurrently")).expect("the guide has it");
+    owner.run(&statement.replace("flagstop.", "")).await;
+    assert_eq!(store.migrate().await.unwrap().len(), 1, "the step is done");
+}
