@@ -376,3 +376,33 @@ async fn a_retry_beside_another_one_that_lives_calls_nothing() {
     assert_eq!(scene.store.history(first).await.unwrap().len(), before, "it has not moved");
     assert_eq!(hr.asked().len(), 0);
 }
+
+/// The event finds the instance in the very batch that starts it: still it is written before a call follows from it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_of_the_same_batch_is_written_before_its_calls_too() {
+    let hr = Hr::start().await;
+    let scene = Scene::new(&[&definition("same", SUSPEND, &format!("[ {HEAR}, {} ]", call("a", &hr, "")))]).await;
+    let stepped = Stepped::new(flagstop_store::open(&postgres(), &scene.config).await.unwrap());
+    let bus = Arc::new(HandBus::default());
+    let options = Options { lanes: 1, ..patient() };
+    let _worker = Worker::start(stepped.clone(), bus.clone(), options, Secrets::none()).await.unwrap();
+    hr.hang(true);
+    // While the first batch is held, the others gather for the second.
+    stepped.hold();
+    bus.deliver_event(&event("none", "t.nobody", &json!({})));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    for n in 0..5 {
+        bus.deliver_event(&start(&format!("s{n}"), n));
+        bus.deliver_event(&go(&format!("g{n}"), n));
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    stepped.release();
+    for n in 0..5 {
+        scene.becomes(started(&format!("s{n}"), "same"), Phase::Running).await;
+    }
+    hr.hang(false);
+    for n in 0..5 {
+        scene.becomes(started(&format!("s{n}"), "same"), Phase::Completed).await;
+    }
+    assert_eq!(hr.asked().len(), 5);
+}

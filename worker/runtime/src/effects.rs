@@ -109,8 +109,9 @@ impl Effects {
     pub(crate) fn ask_ahead(&self, instance: InstanceId, effect: Effect, answered: &Arc<Notify>) -> Flight {
         let lease = EffectLease { instance, slot: effect.slot, epoch: 0 };
         let (flight, call) = Flight::new(effect.pointer.clone(), answered.clone());
-        if lock(&self.waiting).push(lease, effect, Some(call)) {
-            self.arrived.notify_one();
+        match lock(&self.waiting).push(lease, effect, Some(call.clone())) {
+            true => self.arrived.notify_one(),
+            false => call.give_up(),
         }
         flight
     }
@@ -189,10 +190,13 @@ impl Effects {
     pub(crate) fn close(&self) {
         let waiting = lock(&self.waiting).close();
         for submitted in waiting {
+            let is_stored = submitted.call.as_ref().is_none_or(|call| call.is_stored());
             if let Some(call) = &submitted.call {
                 call.give_up();
             }
-            self.forget(&submitted.lease);
+            if is_stored {
+                self.forget(&submitted.lease);
+            }
         }
     }
 

@@ -93,6 +93,8 @@ struct Aftermath {
     /// New business keys: a command may wait for them.
     named: Vec<Hash16>,
     committed: bool,
+    /// What ran ahead led to what the store refuses: it is decided again, and written step by step.
+    write_at_once: bool,
     /// Something got on, even if it is not written yet.
     fruitful: bool,
 }
@@ -223,28 +225,47 @@ impl Lane {
 
     /// Works on items until each is done, with all that follows from them at once; never more than a batch at a time.
     async fn work_on(&mut self, mut items: VecDeque<Item>) {
+        if items.is_empty() && !self.must_look() {
+            return;
+        }
         let mut fruitless = 0;
         let mut children = Vec::new();
         let mut active = HashMap::new();
-        while !items.is_empty() || self.must_look() {
+        let was_trying = self.trying;
+        loop {
             if fruitless > self.shared.options.conflict_rounds_quick {
                 let pause_ms = rand::rng().random_range(1..=20 * u64::from(fruitless.min(10)));
                 tokio::time::sleep(Duration::from_millis(pause_ms)).await;
             }
             let batch = items.drain(..items.len().min(self.shared.options.batch_max)).collect();
-            let after = self.round(batch, &children, &active).await;
-            active.extend(after.active);
+            let mut after = self.round(batch, &children, &active).await;
             fruitless = if after.fruitful { 0 } else { fruitless + 1 };
-            items.extend(after.next);
-            self.set_apart(after.stuck);
-            for item in after.alone {
-                let after = self.round(vec![item], &children, &active).await;
-                active.extend(after.active);
-                items.extend(after.next);
-                self.set_apart(after.stuck);
+            let mut alone = VecDeque::from(std::mem::take(&mut after.alone));
+            children = self.take_over(after, &mut items, &mut active);
+            while let Some(item) = alone.pop_front() {
+                let mut after = self.round(vec![item], &children, &active).await;
+                alone.extend(std::mem::take(&mut after.alone));
+                children.extend(self.take_over(after, &mut items, &mut active));
             }
-            children = after.children;
+            if items.is_empty() {
+                break;
+            }
         }
+        self.trying = was_trying;
+    }
+
+    /// What a round leaves for the next ones. Gives the children that may be there already.
+    fn take_over(
+        &mut self,
+        after: Aftermath,
+        items: &mut VecDeque<Item>,
+        active: &mut HashMap<InstanceId, InstanceId>,
+    ) -> Vec<InstanceId> {
+        active.extend(after.active);
+        items.extend(after.next);
+        self.set_apart(after.stuck);
+        self.trying |= after.write_at_once;
+        after.children
     }
 
     fn set_apart(&mut self, items: Vec<Item>) {

@@ -53,6 +53,8 @@ pub(crate) struct Work {
     effects: BTreeMap<i64, Effect>,
     /// Slots of effects that were asked for ahead of the commit.
     asked: BTreeSet<i64>,
+    /// It has heard an event in this group.
+    heard: bool,
     /// The calls that are stored let it run ahead, too: their answers need no write of their own.
     began_ahead: bool,
     /// Slots of effects that are no longer wanted.
@@ -112,6 +114,7 @@ impl Work {
             entries: Vec::new(),
             effects: BTreeMap::new(),
             asked: BTreeSet::new(),
+            heard: false,
             began_ahead,
             dropped: Vec::new(),
             children: Vec::new(),
@@ -167,11 +170,13 @@ impl Work {
     /// Whether nothing but operators can move what is stored of it meanwhile. What else can (which of several events comes) is
     /// written before calls follow from it, or a replay could make other calls under the same keys.
     fn is_alone_in_storage(&self) -> bool {
-        let is_stored = |effect: &(i64, String)| self.before.effects.contains(effect);
-        self.before.bookmarks.is_empty()
+        let is_answered = |(slot, _): &(i64, String)| self.group.fences.iter().any(|fence| fence.slot == *slot);
+        !self.heard
+            && self.before.bookmarks.is_empty()
             && self.before.children.is_empty()
             && self.was != Phase::Suspended
-            && !self.now.effects.iter().any(is_stored)
+            && self.before.effects.iter().all(is_answered)
+            && self.before.timers.iter().all(|timer| self.now.timers.contains(timer))
     }
 
     /// Is an effect in flight in this slot?
@@ -235,6 +240,7 @@ impl Work {
             Stimulus::Timer { .. } => crate::crash::if_it_holds(plan.reference().name.as_bytes()),
             _ => {}
         }
+        let hears = matches!(stimulus, Stimulus::Event { .. });
         let applied = catch_unwind(AssertUnwindSafe(|| apply(plan, &self.instance, stimulus, env)));
         let transition = applied.map_err(|panic| Refused::Panicked(panic_text(&panic)))?.map_err(Refused::Rejected)?;
         self.ended |= transition.instance.phase().has_ended() && !self.instance.phase().has_ended();
@@ -252,6 +258,7 @@ impl Work {
         self.effects.extend(transition.effects.into_iter().map(|effect| (effect.slot, effect)));
         self.more = transition.more;
         self.transitions += 1;
+        self.heard |= hears;
         Ok(())
     }
 

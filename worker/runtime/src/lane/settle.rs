@@ -72,6 +72,11 @@ impl Lane {
                 after.active.extend(decided.instance.map(|instance| (instance, holder)));
                 after.next.extend(mine.into_iter().map(|(item, _)| item));
             }
+            // It is not the message that is to blame, but one of the answers that came after it.
+            Verdict::Failed(_) if decided.instance.is_some_and(|instance| runs.contains_key(&instance)) => {
+                after.write_at_once = true;
+                after.next.extend(mine.into_iter().map(|(item, _)| item));
+            }
             Verdict::Failed(reason) => self.failed(&reason, mine, after),
         }
     }
