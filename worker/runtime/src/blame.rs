@@ -22,7 +22,7 @@ use tokio::sync::RwLock;
 use crate::catalogue::Catalogue;
 use crate::codec::{Mail, raw};
 use crate::intake::{DueSchedule, Item, Junk, Message, Poke, Says, message};
-use crate::letters::{inner_letter, letter};
+use crate::letters::{inner_letter, is_brokers_own, letter};
 use crate::options::Options;
 use crate::work::pending;
 
@@ -34,9 +34,6 @@ pub(crate) const INSTANCE_KILLS: &str = "FS-INSTANCE-KILLS";
 
 /// The same of one that a schedule was to start.
 pub(crate) const SCHEDULE_KILLS: &str = "FS-SCHEDULE-KILLS";
-
-/// Headers that brokers change with each delivery.
-const BROKERS_OWN: &str = "x-";
 
 /// What one worker knows of deaths.
 #[derive(Debug, Default)]
@@ -111,7 +108,7 @@ impl Suspect {
             Self::Poke(instance, _) => Hash16(instance.0),
             Self::Message(delivery) => {
                 let message = &delivery.message;
-                let own = message.headers.iter().filter(|(name, _)| !name.starts_with(BROKERS_OWN));
+                let own = message.headers.iter().filter(|(name, _)| !is_brokers_own(name));
                 let mut parts: Vec<&[u8]> = vec![&message.body];
                 parts.extend(own.flat_map(|(name, value)| [name.as_bytes(), value]));
                 Hash16::of("flagstop/suspect", &parts)
